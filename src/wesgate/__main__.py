@@ -1,0 +1,5 @@
+"""`python -m wesgate` is the `wesgate` command."""
+
+from wesgate.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""What the routes work with, and the few things that all of them do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wesgate.api.events import Events
+from wesgate.api.paging import Pager
+from wesgate.core.errors import InvalidRequest, NotFound
+from wesgate.db.session import Database
+from wesgate.ga4gh import strict
+from wesgate.ga4gh.service_info import About, EngineInfo
+from wesgate.ga4gh.tes import encode
+from wesgate.identity.callers import Callers
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What one API process has: made by `wiring`, the same for every request."""
+
+    database: Database
+    callers: Callers
+    pager: Pager
+    events: Events
+    about: About
+    engines: Sequence[EngineInfo]
+    executor: str
+    max_attempts: int
+    files: Path
+    roots: Sequence[str]
+    public_url: str | None
+    allow_private_sources: bool
+    attachment_bytes: int
+
+
+def context(request: Request) -> Context:
+    """The context of the app that serves this request."""
+    found: Context = request.app.state.context
+    return found
+
+
+def row_id(text: str) -> UUID:
+    """An id from a path; anything but the one form that we print is an id of nothing."""
+    if not _UUID.fullmatch(text):
+        raise NotFound
+    return UUID(text)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The `Idempotency-Key` header: 1 to 255 visible ASCII characters."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidRequest("Idempotency-Key must be 1 to 255 visible ASCII characters")
+    return key
+
+
+def base_url(request: Request) -> str:
+    """Where clients reach this service: as configured, else as this request did."""
+    return context(request).public_url or f"{request.url.scheme}://{request.url.netloc}"
+
+
+async def read_json(request: Request) -> Any:
+    """The body as strict JSON."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind not in ("application/json", "text/json", "text/plain", "application/octet-stream", ""):
+        raise InvalidRequest("the body must be application/json")
+    return strict.parse(await request.body())
+
+
+def send(document: Any) -> Response:
+    """A document as the answer."""
+    return Response(encode(document), media_type="application/json")
+
+
+def single(request: Request, name: str) -> str | None:
+    """A query parameter that may be given once."""
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise InvalidRequest(f"{name} is given more than once")
+    if not values:
+        return None
+    value: str = strict.clean(values[0], name)
+    return value

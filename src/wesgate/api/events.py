@@ -1,0 +1,116 @@
+"""State changes as they happen: one ear at the database per process, any number of listeners (server-sent events).
+
+A stream begins with `event: ready`: what changes after that is told. One that falls behind, or whose database
+connection is lost, is ended; the client comes back and looks for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from wesgate.core.errors import Unavailable
+from wesgate.core.owner import Caller
+from wesgate.db.session import Database
+
+KEEP_ALIVE_S = 10.0
+BEHIND = 10_000
+"""How many events a listener may be behind before it is sent away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A run, task or instance got a state."""
+
+    kind: str
+    id: str
+    owner_id: UUID
+    state: str
+    run_id: UUID | None
+
+
+class Events:
+    """The ear of one process. `open` first; `close` ends every stream."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: set[asyncio.Queue[Event | None]] = set()
+        self._connection: asyncpg.Connection | None = None
+        self._opening = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Send every listener away."""
+        self._end_all()
+        if self._connection is not None:
+            await self._connection.close(timeout=2)
+
+    async def of_tasks(self, caller: Caller) -> AsyncIterator[bytes]:
+        """The state changes of the tasks that a caller may see, as server-sent events."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(BEHIND)
+        await self._open()
+        self._listeners.add(queue)
+        try:
+            yield b"event: ready\ndata: {}\n\n"
+            async for event in _arriving(queue):
+                if event is None:
+                    yield b":\n\n"
+                elif event.kind == "task" and _concerns(event, caller):
+                    told = json.dumps({"id": event.id, "state": event.state})
+                    yield f"data: {told}\n\n".encode()
+        finally:
+            self._listeners.discard(queue)
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._connection is not None and not self._connection.is_closed():
+                return
+            connection = await self._database.listener()
+            connection.add_termination_listener(lambda _: self._end_all())
+            try:
+                await connection.add_listener("wesgate_events", self._told)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise Unavailable from error
+            self._connection = connection
+
+    def _told(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+        kind, row_id, owner_id, state, run_id = payload.split(" ")
+        event = Event(kind, row_id, UUID(owner_id), state, None if run_id == "-" else UUID(run_id))
+        for queue in tuple(self._listeners):
+            try:
+                queue.put_nowait(event)
+            except asyncio.QueueFull:
+                self._end(queue)
+
+    def _end_all(self) -> None:
+        for queue in tuple(self._listeners):
+            self._end(queue)
+
+    def _end(self, queue: asyncio.Queue[Event | None]) -> None:
+        self._listeners.discard(queue)
+        with contextlib.suppress(asyncio.QueueEmpty):
+            while True:
+                queue.get_nowait()
+        queue.put_nowait(None)
+
+
+async def _arriving(queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event | None]:
+    """What arrives, with None whenever nothing has for a while; it ends when the listener is sent away."""
+    while True:
+        try:
+            event = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
+        except TimeoutError:
+            yield None
+            continue
+        if event is None:
+            return
+        yield event
+
+
+def _concerns(event: Event, caller: Caller) -> bool:
+    return event.run_id == caller.run_id if caller.run_id else event.owner_id == caller.owner.id

@@ -1,0 +1,89 @@
+"""Multipart run requests, read strictly: complete to the last boundary, in UTF-8, within limits.
+
+Starlette's parser takes a body that was cut off as complete, with fields missing, and reads what is not UTF-8 as
+latin-1; both would start the wrong run.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from wesgate.core.errors import InvalidRequest
+from wesgate.ga4gh import wes
+
+LARGEST_FILES = 1000
+LARGEST_FIELDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The text fields, and the attachments in the order they came, each with the name it was given."""
+
+    fields: dict[str, str]
+    attachments: tuple[UploadFile, ...]
+
+
+async def read_form(request: Request) -> Form:
+    """The form of a run request. JSON fields may come as text or as file parts; clients do both."""
+    parser = _Parser(request.headers, request.stream())
+    try:
+        items = (await parser.parse()).multi_items()
+    except MultiPartException as error:
+        raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
+    fields: dict[str, str] = {}
+    attachments: list[UploadFile] = []
+    for name, value in items:
+        if name == wes.ATTACHMENT:
+            if not isinstance(value, UploadFile):
+                raise InvalidRequest(f"{wes.ATTACHMENT} must be a file part: it has no filename")
+            attachments.append(value)
+        elif name in fields:
+            raise InvalidRequest(f"the field {name} is given twice" if name.isidentifier() else "a field is twice")
+        else:
+            fields[name] = value if isinstance(value, str) else await _text_of(value)
+    return Form(fields, tuple(attachments))
+
+
+async def _text_of(file: UploadFile) -> str:
+    try:
+        return (await file.read(wes.PARAMS_LIMIT)).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest("a field is not UTF-8") from None
+
+
+class _Parser(MultiPartParser):
+    """Starlette's parser, which notes whether it saw the end and decodes nothing but UTF-8."""
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(
+            headers, stream, max_files=LARGEST_FILES, max_fields=LARGEST_FIELDS, max_part_size=wes.PARAMS_LIMIT
+        )
+        _, parameters = parse_options_header(headers.get("content-type", ""))
+        charset = parameters.get(b"charset", b"utf-8").decode("latin-1")
+        if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise InvalidRequest("the charset of a request must be UTF-8")
+        self._ended = False
+
+    def on_end(self) -> None:
+        self._ended = True
+
+    def on_part_end(self) -> None:
+        if self._current_part.file is None:
+            try:
+                codecs.decode(bytes(self._current_part.data), "utf-8")
+            except UnicodeDecodeError:
+                raise MultiPartException("a field is not UTF-8") from None
+        super().on_part_end()
+
+    async def parse(self) -> FormData:
+        form = await super().parse()
+        if not self._ended:
+            raise MultiPartException("it ends before its last boundary")
+        return form

@@ -1,0 +1,247 @@
+"""The routes of WES 1.1, at `/ga4gh/wes/v1`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Request, Response
+
+from wesgate.api.auth import person
+from wesgate.api.dependencies import (
+    Context,
+    base_url,
+    context,
+    idempotency_key,
+    read_json,
+    row_id,
+    send,
+    single,
+)
+from wesgate.api.form import Form, read_form
+from wesgate.api.logs import send_log
+from wesgate.api.paging import page_size
+from wesgate.core.errors import InvalidRequest
+from wesgate.core.failpoints import failpoint
+from wesgate.core.owner import Caller
+from wesgate.db import runs, tasks
+from wesgate.ga4gh import service_info, wes
+from wesgate.ga4gh.service_info import EngineInfo
+from wesgate.sources import attachments, urls
+
+router = APIRouter(tags=["WES"])
+
+DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
+INLINE_TASKS = 1000
+"""How many task logs a RunLog holds for clients that know no /tasks; the rest are there."""
+
+
+@router.get("/service-info")
+async def get_service_info(request: Request) -> Response:
+    """What this WES is, what it runs, and how many runs the caller has."""
+    found, who = context(request), await person(request)
+    counts = await runs.counts(found.database, who.owner)
+    return send(service_info.wes(found.about, found.engines, counts, ["file", "http", "https"]))
+
+
+@router.post("/runs")
+async def run_workflow(request: Request) -> Response:
+    """Accept a run: a multipart form as the spec has it, or the same fields as a JSON object."""
+    found, who = context(request), await person(request)
+    key = idempotency_key(request)
+    form = await _read(request)
+    document = wes.read_run(form if isinstance(form, dict) else wes.read_fields(form.fields))
+    engine = _engine(found, document)
+    names = (
+        [] if isinstance(form, dict) else attachments.check_names([file.filename or "" for file in form.attachments])
+    )
+    await _check_workflow(found, document["workflow_url"], names)
+    run_id = await _accept(found, who, form, document, engine, key)
+    return send({"run_id": str(run_id)})
+
+
+@router.get("/runs")
+async def list_runs(request: Request) -> Response:
+    """The caller's runs, newest first."""
+    found, who = context(request), await person(request)
+    size = page_size(single(request, "page_size"), DEFAULT_PAGE, LARGEST_PAGE)
+    scope = f"runs {who.owner.id}"
+    place = found.pager.place(scope, single(request, "page_token"))
+    page = await runs.page(found.database, who.owner, place, size + 1)
+    shown = [wes.summary(run.id, run.state, run.tags, run.started_at, run.ended_at) for run in page[:size]]
+    return send({"runs": shown, "next_page_token": _next(found, scope, page, size)})
+
+
+@router.get("/runs/{run_id}/status")
+async def get_run_status(request: Request, run_id: str) -> Response:
+    """The state of one run."""
+    who, wanted = await person(request), row_id(run_id)
+    state = await runs.status(context(request).database, who.owner, wanted)
+    body = b'{"run_id":"%b","state":"%b"}' % (run_id.encode(), state.encode())
+    return Response(body, media_type="application/json")
+
+
+@router.get("/runs/{run_id}")
+async def get_run_log(request: Request, run_id: str) -> Response:
+    """One whole run, with its first task logs inline for WES 1.0 clients."""
+    found, who = context(request), await person(request)
+    run = await runs.get(found.database, who.owner, row_id(run_id))
+    base = base_url(request)
+    url = f"{base}/ga4gh/wes/v1/runs/{run.id}"
+    log = wes.engine_log(run.document["workflow_url"], run.report, run.detail, url, run.started_at, run.ended_at)
+    shown = wes.run_log(run.id, run.state, run.document, log, url, run.report.outputs)
+    inline = await tasks.of_run(found.database, run.id, None, INLINE_TASKS)
+    return send({**shown, "task_logs": [_task_log(base, run.id, task) for task in inline]})
+
+
+@router.get("/runs/{run_id}/tasks")
+async def list_tasks(request: Request, run_id: str) -> Response:
+    """The tasks of a run in the order they were made, as in its RunLog."""
+    found, who = context(request), await person(request)
+    run = await runs.get(found.database, who.owner, row_id(run_id))
+    size = page_size(single(request, "page_size"), DEFAULT_PAGE, LARGEST_PAGE)
+    scope = f"tasks of {run.id}"
+    place = found.pager.place(scope, single(request, "page_token"))
+    page = await tasks.of_run(found.database, run.id, place, size + 1)
+    shown = [_task_log(base_url(request), run.id, task) for task in page[:size]]
+    return send({"task_logs": shown, "next_page_token": _next(found, scope, page, size)})
+
+
+@router.get("/runs/{run_id}/tasks/{task_id}")
+async def get_task(request: Request, run_id: str, task_id: str) -> Response:
+    """One task of a run."""
+    run, task = await _run_and_task(request, run_id, task_id)
+    return send(_task_log(base_url(request), run.id, task))
+
+
+@router.post("/runs/{run_id}/cancel")
+async def cancel_run(request: Request, run_id: str) -> Response:
+    """Cancel a run; one that ended stays as it is."""
+    who = await person(request)
+    await runs.cancel(context(request).database, who.owner, row_id(run_id))
+    return send({"run_id": run_id})
+
+
+@router.get("/runs/{run_id}/logs/{stream}")
+async def get_run_stream(request: Request, run_id: str, stream: str) -> Response:
+    """The engine's own stdout or stderr, as far as it has come. `Range` is served."""
+    found, who = context(request), await person(request)
+    run = await runs.get(found.database, who.owner, row_id(run_id))
+    streams = {"stdout": run.report.stdout, "stderr": run.report.stderr}
+    return await send_log(found.files, streams.get(stream, ""))
+
+
+@router.get("/runs/{run_id}/tasks/{task_id}/logs/{stream}")
+async def get_task_stream(request: Request, run_id: str, task_id: str, stream: str) -> Response:
+    """The stdout or stderr of a task's last step, as far as it has come. `Range` is served."""
+    _, task = await _run_and_task(request, run_id, task_id)
+    report = task.report or {}
+    directory, steps = report.get("directory", ""), report.get("steps", [])
+    known = directory and stream in ("stdout", "stderr")
+    path = f"{directory}/logs/{max(0, len(steps) - 1)}.{stream}" if known else ""
+    return await send_log(context(request).files, path)
+
+
+async def _read(request: Request) -> Form | dict[str, Any]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await read_form(request)
+    if kind == "application/json":
+        sent = await read_json(request)
+        if not isinstance(sent, dict):
+            raise InvalidRequest("a run request is a JSON object")
+        return sent
+    raise InvalidRequest("a run request is multipart/form-data, or application/json")
+
+
+def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
+    """The engine for a request, by type, version and, if given, name. Types are compared without case."""
+    wanted, version = document["workflow_type"].upper(), document["workflow_type_version"].removeprefix("v")
+    named = document.get("workflow_engine")
+    for engine in found.engines:
+        types = {name.upper(): versions for name, versions in engine.types.items()}
+        if wanted in types and (named is None or named.lower() == engine.name):
+            if version in types[wanted]:
+                return engine
+            raise InvalidRequest(f"workflow_type_version: {engine.name} runs {', '.join(types[wanted])}")
+    offered = sorted({name for engine in found.engines for name in engine.types})
+    raise InvalidRequest(f"workflow_type: this service runs {', '.join(offered)}; see service-info for engines")
+
+
+async def _check_workflow(found: Context, workflow_url: str, names: list[tuple[str, ...]]) -> None:
+    if not wes.is_relative(workflow_url):
+        await urls.check(workflow_url, allow_private=found.allow_private_sources)
+    elif attachments.check_name(workflow_url) not in names:
+        raise InvalidRequest("workflow_url is the name of no attachment, and no http(s) URL")
+
+
+async def _accept(
+    found: Context,
+    who: Caller,
+    form: Form | dict[str, Any],
+    document: dict[str, Any],
+    engine: EngineInfo,
+    key: str | None,
+) -> UUID:
+    """Write the attachments, then the row. What is refused in between leaves nothing behind."""
+    run_id = uuid4()
+    directory = PurePosixPath(who.owner.directory) / f"run-{run_id.hex}"
+    folder = found.files / directory
+    files = [] if isinstance(form, dict) else [(file.filename or "", file.file) for file in form.attachments]
+    try:
+        await asyncio.to_thread((folder / "attachments").mkdir, parents=True)
+        await attachments.write(
+            folder / "attachments",
+            [(attachments.check_name(name), file) for name, file in files],
+            found.attachment_bytes,
+        )
+        digest = await asyncio.to_thread(_digest, document, folder) if key else None
+        failpoint("api-before-commit")
+        new = runs.NewRun(run_id, engine.name, document, str(directory), key, digest)
+        made = await runs.create(found.database, who.owner, new)
+    except BaseException:
+        await _discard(found, folder, run_id)
+        raise
+    failpoint("api-after-commit")
+    if made != run_id:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    return made
+
+
+async def _discard(found: Context, folder: Path, run_id: UUID) -> None:
+    """Remove the files of a run that was not made; when that cannot be told, the janitor looks again later."""
+    if not await runs.exists(found.database, run_id):
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _digest(document: dict[str, Any], folder: Path) -> str:
+    """What a request asked for, whatever its boundary was."""
+    told = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        told.update(str(path.relative_to(folder)).encode() + b"\0")
+        with path.open("rb") as file:
+            told.update(hashlib.file_digest(file, "sha256").digest())
+    return told.hexdigest()
+
+
+async def _run_and_task(request: Request, run_id: str, task_id: str) -> tuple[runs.Run, tasks.Task]:
+    found, who = context(request), await person(request)
+    run = await runs.get(found.database, who.owner, row_id(run_id))
+    task = await tasks.get(found.database, Caller(who.owner, run.id), row_id(task_id))
+    return run, task
+
+
+def _task_log(base: str, run_id: UUID, task: tasks.Task) -> dict[str, Any]:
+    return wes.task_log(task.id, task.document, task.report, task.detail, wes.task_urls(base, run_id, task.id))
+
+
+def _next(found: Context, scope: str, page: list[Any], size: int) -> str:
+    if len(page) <= size:
+        return ""
+    last = page[size - 1]
+    return found.pager.token(scope, tasks.Place(last.created_at, last.id))

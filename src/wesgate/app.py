@@ -1,0 +1,37 @@
+"""create_app(context) -> FastAPI: the routers, the error renderer, the limits."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Response
+
+from wesgate import __version__
+from wesgate.api import problems, tes, wes
+from wesgate.api.dependencies import Context
+
+WES_BASE = "/ga4gh/wes/v1"
+TES_BASES = ("/ga4gh/tes/v1", "/v1")
+
+
+def create_app(context: Context | None, *, body_bytes: int = 1 << 30) -> FastAPI:
+    """The application. Without a context it answers nothing but its own description (`openapi`)."""
+    app = FastAPI(
+        title="wesgate",
+        version=__version__,
+        description="WES 1.1 and TES 1.1 over a site's own compute.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        max_body_size=body_bytes,
+    )
+    app.state.context = context
+    problems.install(app)
+    app.include_router(wes.router, prefix=WES_BASE)
+    for number, base in enumerate(TES_BASES):
+        app.include_router(tes.router, prefix=base, include_in_schema=number == 0)
+    app.add_api_route("/healthz", _alive, include_in_schema=False)
+    return app
+
+
+async def _alive() -> Response:
+    return Response(b"alive", media_type="text/plain")

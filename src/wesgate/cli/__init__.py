@@ -1,0 +1,92 @@
+"""The `wesgate` command: for people who run workflows, and for operators who run the service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from wesgate.cli import operate, people, submit
+from wesgate.cli.errors import CliError
+from wesgate.cli.text import one_line
+
+GUIDE = """
+\b
+First steps:
+  wesgate serve                                     start a service here
+  wesgate run md5sum.wdl file=/bin/bash --follow    run a workflow on it
+  wesgate ls                                        your runs
+  wesgate logs last                                 the engine's log of the youngest
+  wesgate outputs last                              what came out
+
+\b
+Environment:
+  WESGATE_URL     the server, for every command here (http://127.0.0.1:8080)
+  WESGATE_TOKEN   the bearer token, where the server wants one
+
+\b
+Exit codes: 0 done; 1 the run did not end COMPLETE; 2 the command is wrong;
+3 no server, or it refused; 130 stopped by Ctrl-C. Every command for runs
+takes --json. `wesgate COMMAND --help` shows more examples.
+"""
+
+app = typer.Typer(
+    name="wesgate",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from wesgate import __version__
+
+        typer.echo(f"wesgate {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=GUIDE)
+def _wesgate(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run workflows on any WES server, or run a WES and TES service of your own."""
+
+
+app.command(epilog=submit.EXAMPLES)(submit.run)
+app.command(
+    epilog="\b\nExamples:\n  wesgate ls --limit 5\n  wesgate ls --state running --state queued\n"
+    "  wesgate ls --json | jq -r '.runs[].run_id'\n"
+)(people.ls)
+app.command(
+    epilog="\b\nExamples:\n  wesgate status last\n  wesgate status 3f2a --follow\n"
+    "  wesgate status last --wait && echo it worked\n"
+)(people.status)
+app.command(
+    epilog="\b\nExamples:\n  wesgate logs last                 the engine's log\n"
+    "  wesgate logs last align-3 -f      a task's log, as it grows\n"
+    "  wesgate logs 3f2a align-3 --stderr | grep -i error\n"
+)(people.logs)
+app.command(epilog="\b\nExamples:\n  wesgate cancel last\n  wesgate cancel 3f2a\n")(people.cancel)
+app.command(epilog="\b\nExamples:\n  wesgate outputs last\n  wesgate outputs last --json | jq -r '.\"qc.plot\"'\n")(
+    people.outputs
+)
+operate.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Carry out one command and exit. Whatever goes wrong as foreseen is one line on stderr and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    command = typer.main.get_command(app)
+    try:
+        command.main(args=list(arguments) if arguments is not None else None, prog_name="wesgate")
+    except CliError as error:
+        typer.echo(f"wesgate: {one_line(str(error), 2000)}", err=True)
+        sys.exit(error.code)

@@ -1,0 +1,1 @@
+"""The words of the domain: no input or output, no framework."""

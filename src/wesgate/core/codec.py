@@ -1,0 +1,60 @@
+"""Between the frozen dataclasses of the core and JSON: the worker has the standard library only."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+T = TypeVar("T")
+
+
+def dump(value: Any) -> dict[str, Any]:
+    """A dataclass as a JSON object."""
+    return {name: _plain(item) for name, item in asdict(value).items()}
+
+
+def load(kind: type[T], data: Mapping[str, Any]) -> T:
+    """A JSON object as a dataclass of this kind; unknown keys are left out, so that a newer writer can be read."""
+    hints = _hints(typing.cast(Hashable, kind))
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # every caller passes a dataclass
+    return kind(**{name: _typed(hints[name], value) for name, value in data.items() if name in known})
+
+
+@cache
+def _hints(kind: Hashable) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case UUID():
+            return str(value)
+        case Enum():
+            return value.value
+        case Mapping():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if value is None:
+        return None
+    if origin is tuple:
+        return tuple(_typed(typing.get_args(hint)[0], item) for item in value)
+    if origin in (types.UnionType, typing.Union):
+        return _typed(next(arg for arg in typing.get_args(hint) if arg is not type(None)), value)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return load(hint, value)
+    if isinstance(hint, type) and issubclass(hint, Enum | UUID):
+        return hint(value)
+    return value

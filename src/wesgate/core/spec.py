@@ -1,0 +1,129 @@
+"""What is wanted: the documents that backends are given, frozen, without a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class Kind(StrEnum):
+    """The three kinds of row that the loop serves."""
+
+    RUN = "run"
+    TASK = "task"
+    INSTANCE = "instance"
+
+
+class Lane(StrEnum):
+    """Which slots of an executor a task waits for. Heads have their own: sharing, they would hold the slots
+    that the tasks they wait for need."""
+
+    TASK = "task"
+    HEAD = "head"
+
+
+class FileType(StrEnum):
+    """TES 1.1 `tesFileType`."""
+
+    FILE = "FILE"
+    DIRECTORY = "DIRECTORY"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file or directory at `path` in the container before the first step: from `content` if given, else `url`."""
+
+    path: str
+    url: str = ""
+    content: str | None = None
+    type: FileType = FileType.FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is at `path` (may hold POSIX wildcards) after the last step goes to `url`."""
+
+    path: str
+    url: str
+    type: FileType = FileType.FILE
+    path_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of a task: what TES calls an executor. `command` is an argument list, never a shell line."""
+
+    image: str
+    command: tuple[str, ...]
+    workdir: str = ""
+    stdin: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    ignore_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a task asks for; None or zero leaves it to the executor. Sizes are in GB (10^9 bytes)."""
+
+    cpu_cores: float | None = None
+    ram_gb: float | None = None
+    disk_gb: float | None = None
+    preemptible: bool = False
+    zones: tuple[str, ...] = ()
+    backend_parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task as an executor gets it.
+
+    `owner` is the name of the owner's directory. `roots` are the host directories that `file://` URLs may name,
+    besides the owner's own; the worker resolves links before it compares.
+    """
+
+    owner: str
+    steps: tuple[Step, ...]
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    volumes: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    lane: Lane = Lane.TASK
+    roots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One run as an engine gets it. `directory` is the run's own, absolute; `workflow_url` is an http(s) URL or a
+    path inside `directory`/attachments."""
+
+    id: UUID
+    owner: str
+    directory: str
+    workflow_url: str
+    workflow_type: str
+    workflow_type_version: str
+    params: Mapping[str, Any]
+    engine_parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """Something of an owner's own that a provisioner makes."""
+
+    owner: str
+    type: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def attempt_key(row_id: UUID, attempt: int) -> str:
+    """The name under which one attempt's submit is idempotent: `wg-<32 hex>-<n>`, never reused.
+
+    Lower case, digits and dashes, at most 64 characters: the intersection of what podman, Slurm, AWS Batch (128),
+    ECS (64) and Azure Batch (64, case-insensitive) accept as a name.
+    """
+    return f"wg-{row_id.hex}-{attempt}"

@@ -1,0 +1,287 @@
+"""Claim rows, and write to them only while the claim holds.
+
+Every write names the lease epoch it was claimed with and the state it saw, so a process that lost its lease, or a
+caller who canceled meanwhile, makes it match no row: then someone else has the row, and that is no error. Times are
+the database's; no worker's clock decides about a lease.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from wesgate.core.backend import Handle
+from wesgate.core.decide import Phase, Row
+from wesgate.core.spec import Kind
+from wesgate.core.states import State
+
+LEASE = timedelta(seconds=30)
+"""How long a claim holds. A sweep stops acting before it ends, so nothing is extended."""
+
+CLAIM = """
+    WITH due AS (
+        SELECT wanted.id, wanted.due_at, attempts.row_id AS tried, attempts.handle, attempts.report
+        FROM {table} AS wanted
+        LEFT JOIN attempts                                     -- none yet: this attempt is only planned
+            ON attempts.row_id = wanted.id AND attempts.number = wanted.attempt
+        WHERE wanted.backend = :backend                        -- one loop per backend: a slow one delays no other
+          AND wanted.due_at <= now()                           -- it wants something; ended and waiting rows do not
+          AND (wanted.lease_until IS NULL                      -- nobody works on it,
+               OR wanted.lease_until < now())                  -- or whoever did is gone
+        ORDER BY wanted.due_at                                 -- the longest wait first
+        LIMIT :limit
+        FOR UPDATE OF wanted SKIP LOCKED                       -- what another claims now is not ours
+    )
+    UPDATE {table} AS wanted
+    SET lease_holder = :holder,
+        lease_until = now() + :lease,
+        lease_epoch = wanted.lease_epoch + 1                   -- from here on, older holders' writes match nothing
+    FROM due
+    WHERE wanted.id = due.id
+    RETURNING wanted.id, wanted.backend, wanted.state, wanted.attempt, wanted.max_attempts, wanted.lease_epoch,
+              wanted.failures, wanted.state_since, wanted.missing_since, wanted.document, wanted.due_at,
+              wanted.owner_id, {own}, due.tried, due.handle, due.report, now() AS claimed_at
+"""
+
+_OWN = {
+    Kind.RUN: "wanted.directory, NULL AS lane",
+    Kind.TASK: "NULL AS directory, wanted.lane",
+    Kind.INSTANCE: "NULL AS directory, NULL AS lane",
+}
+
+SUBMITTING = """
+    WITH mine AS (
+        UPDATE {table} AS wanted
+        SET attempt = claimed.attempt, detail = claimed.detail, missing_since = NULL
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), CAST(:states AS text[]),
+                    CAST(:attempts AS int[]), CAST(:details AS text[])) AS claimed(id, epoch, state, attempt, detail)
+        WHERE wanted.id = claimed.id AND wanted.lease_epoch = claimed.epoch AND wanted.state = claimed.state
+        RETURNING wanted.id, wanted.attempt
+    )
+    INSERT INTO attempts (row_id, number, kind)
+    SELECT id, attempt, :kind FROM mine
+    ON CONFLICT (row_id, number) DO UPDATE SET kind = attempts.kind      -- found SUBMITTING after a crash
+    RETURNING row_id
+"""
+
+SUBMITTED = """
+    WITH mine AS (
+        UPDATE {table} AS wanted
+        SET due_at = now() + :soon, failures = 0, lease_holder = NULL, lease_until = NULL
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), CAST(:handles AS text[]))
+            AS claimed(id, epoch, handle)
+        WHERE wanted.id = claimed.id AND wanted.lease_epoch = claimed.epoch
+        RETURNING wanted.id, wanted.attempt, claimed.handle
+    )
+    UPDATE attempts SET handle = mine.handle FROM mine
+    WHERE attempts.row_id = mine.id AND attempts.number = mine.attempt
+    RETURNING attempts.row_id
+"""
+
+BECOME = """
+    WITH mine AS (
+        UPDATE {table} AS wanted
+        SET state = claimed.target, detail = claimed.detail, failures = 0, missing_since = NULL,
+            due_at = CASE WHEN claimed.ended THEN NULL ELSE now() + :soon END, lease_holder = NULL, lease_until = NULL
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), CAST(:states AS text[]), CAST(:targets AS text[]),
+                    CAST(:details AS text[]), CAST(:ended AS boolean[]), CAST(:reports AS json[]))
+            AS claimed(id, epoch, state, target, detail, ended, report)
+        WHERE wanted.id = claimed.id AND wanted.lease_epoch = claimed.epoch AND wanted.state = claimed.state
+        RETURNING wanted.id, wanted.attempt, claimed.report
+    ), kept AS (
+        UPDATE attempts SET report = mine.report FROM mine
+        WHERE attempts.row_id = mine.id AND attempts.number = mine.attempt AND mine.report IS NOT NULL
+    )
+    SELECT id FROM mine
+"""
+
+WAIT = """
+    WITH mine AS (
+        UPDATE {table} AS wanted
+        SET due_at = CASE WHEN wanted.due_at <> claimed.due_at         -- someone asked for a look meanwhile
+                          THEN wanted.due_at ELSE claimed.until END,
+            missing_since = claimed.missing_since,
+            failures = claimed.failures,
+            detail = coalesce(claimed.detail, wanted.detail),
+            lease_holder = NULL, lease_until = NULL
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), CAST(:dues AS timestamptz[]),
+                    CAST(:untils AS timestamptz[]), CAST(:missing AS timestamptz[]), CAST(:failures AS int[]),
+                    CAST(:details AS text[]), CAST(:reports AS json[]))
+            AS claimed(id, epoch, due_at, until, missing_since, failures, detail, report)
+        WHERE wanted.id = claimed.id AND wanted.lease_epoch = claimed.epoch AND wanted.ended_at IS NULL
+        RETURNING wanted.id, wanted.attempt, claimed.report
+    ), kept AS (
+        UPDATE attempts SET report = mine.report FROM mine
+        WHERE attempts.row_id = mine.id AND attempts.number = mine.attempt AND mine.report IS NOT NULL
+    )
+    SELECT id FROM mine
+"""
+
+_SOON = timedelta(milliseconds=250)
+"""When a job that was just submitted, or just changed, is looked at next; a wake-up makes it sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claimed row, with what the loop needs to write it back and `ga4gh` to read its document. `now` is the
+    database's time of the claim."""
+
+    row: Row
+    owner_id: UUID
+    lane: str | None
+    directory: str | None
+    due_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A state to write, with the attempt's report as JSON."""
+
+    claim: Claim
+    state: State
+    detail: str
+    ended: bool
+    report: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing to do before `until`."""
+
+    claim: Claim
+    until: datetime
+    missing_since: datetime | None = None
+    failures: int = 0
+    detail: str | None = None
+    report: dict[str, Any] | None = None
+
+
+async def claim(connection: AsyncConnection, kind: Kind, backend: str, holder: str, limit: int) -> list[Claim]:
+    """Take up to `limit` due rows of one backend."""
+    statement = text(CLAIM.format(table=f"{kind}s", own=_OWN[kind]))
+    values = {"backend": backend, "limit": limit, "holder": holder, "lease": LEASE}
+    found = (await connection.execute(statement, values)).mappings().all()
+    return [_claim(kind, row) for row in found]
+
+
+async def submitting(
+    connection: AsyncConnection, kind: Kind, wanted: Sequence[tuple[Claim, int, str]]
+) -> frozenset[UUID]:
+    """Record that these attempts are about to be submitted; the ids that are still ours."""
+    values = {
+        **_fence([claimed for claimed, _, _ in wanted]),
+        "states": [claimed.row.state.value for claimed, _, _ in wanted],
+        "attempts": [attempt for _, attempt, _ in wanted],
+        "details": [detail for _, _, detail in wanted],
+        "kind": kind.value,
+    }
+    return await _ids(connection, SUBMITTING, kind, values)
+
+
+async def submitted(connection: AsyncConnection, kind: Kind, done: Sequence[tuple[Claim, Handle]]) -> frozenset[UUID]:
+    """Record the handles of submitted jobs, and give the rows back."""
+    claims = [claimed for claimed, _ in done]
+    values = {**_fence(claims), "handles": [handle for _, handle in done], "soon": _SOON}
+    return await _ids(connection, SUBMITTED, kind, values)
+
+
+async def become(connection: AsyncConnection, kind: Kind, outcomes: Sequence[Outcome]) -> frozenset[UUID]:
+    """Write states, and give the rows back; the ids that were still ours and in the state that was seen."""
+    values = {
+        **_fence([outcome.claim for outcome in outcomes]),
+        "states": [outcome.claim.row.state.value for outcome in outcomes],
+        "targets": [outcome.state.value for outcome in outcomes],
+        "details": [outcome.detail for outcome in outcomes],
+        "ended": [outcome.ended for outcome in outcomes],
+        "reports": [_json(outcome.report) for outcome in outcomes],
+        "soon": _SOON,
+    }
+    return await _ids(connection, BECOME, kind, values)
+
+
+async def wait(connection: AsyncConnection, kind: Kind, pauses: Sequence[Pause]) -> frozenset[UUID]:
+    """Give rows back until a time; a wake-up that came meanwhile stands."""
+    values = {
+        **_fence([pause.claim for pause in pauses]),
+        "dues": [pause.claim.due_at for pause in pauses],
+        "untils": [pause.until for pause in pauses],
+        "missing": [pause.missing_since for pause in pauses],
+        "failures": [pause.failures for pause in pauses],
+        "details": [pause.detail for pause in pauses],
+        "reports": [_json(pause.report) for pause in pauses],
+    }
+    return await _ids(connection, WAIT, kind, values)
+
+
+async def release(connection: AsyncConnection, kind: Kind, holder: str) -> None:
+    """Give back at once everything this holder has: a graceful stop lets nobody wait for a lease to run out."""
+    await connection.execute(
+        text(f"UPDATE {kind}s SET lease_holder = NULL, lease_until = NULL WHERE lease_holder = :holder"),
+        {"holder": holder},
+    )
+
+
+async def wake(connection: AsyncConnection, kind: Kind, row_ids: Sequence[UUID]) -> None:
+    """Ask for a look at these rows now. Only ever sooner; an ended or waiting row stays as it is."""
+    await connection.execute(
+        text(f"UPDATE {kind}s SET due_at = now() WHERE id = ANY(:ids) AND due_at > now()"),
+        {"ids": list(row_ids)},
+    )
+
+
+async def next_due(connection: AsyncConnection, kind: Kind, backend: str) -> float | None:
+    """Seconds until the next row of a backend may be claimed (negative when it is late); None for none."""
+    statement = text(f"""
+        SELECT extract(epoch FROM min(greatest(due_at, lease_until)) - now())
+        FROM {kind}s WHERE backend = :backend AND due_at IS NOT NULL
+    """)
+    seconds = await connection.scalar(statement, {"backend": backend})
+    return None if seconds is None else float(seconds)
+
+
+def _claim(kind: Kind, found: Any) -> Claim:
+    handle = found["handle"]
+    phase = Phase.SUBMITTED if handle else Phase.SUBMITTING if found["tried"] else Phase.PLANNED
+    row = Row(
+        kind=kind,
+        id=found["id"],
+        backend=found["backend"],
+        state=State(found["state"]),
+        phase=phase,
+        attempt=found["attempt"],
+        max_attempts=found["max_attempts"],
+        handle=Handle(handle) if handle else None,
+        lease_epoch=found["lease_epoch"],
+        failures=found["failures"],
+        state_since=found["state_since"],
+        missing_since=found["missing_since"],
+        report=_parsed(found["report"]),
+        document=_parsed(found["document"]) or {},
+    )
+    return Claim(row, found["owner_id"], found["lane"], found["directory"], found["due_at"], found["claimed_at"])
+
+
+def _fence(claims: Sequence[Claim]) -> dict[str, Any]:
+    return {"ids": [item.row.id for item in claims], "epochs": [item.row.lease_epoch for item in claims]}
+
+
+async def _ids(connection: AsyncConnection, statement: str, kind: Kind, values: dict[str, Any]) -> frozenset[UUID]:
+    result = await connection.execute(text(statement.format(table=f"{kind}s")), values)
+    return frozenset(result.scalars())
+
+
+def _json(report: dict[str, Any] | None) -> str | None:
+    return None if report is None else json.dumps(report)
+
+
+def _parsed(value: Any) -> dict[str, Any] | None:
+    parsed: dict[str, Any] | None = json.loads(value) if isinstance(value, str) else value
+    return parsed

@@ -1,0 +1,106 @@
+"""The task queue as engines see it: a run's head job is a task like any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from uuid import UUID, uuid4
+
+from wesgate.core import codec
+from wesgate.core.backend import QueuedTask
+from wesgate.core.errors import NotPermitted, Permanent, Retryable, Unavailable
+from wesgate.core.owner import Caller, Owner
+from wesgate.core.report import TaskReport
+from wesgate.core.spec import TaskSpec
+from wesgate.core.states import State
+from wesgate.db import tasks
+from wesgate.db.session import Database
+from wesgate.ga4gh import tes
+
+_LOOK = """
+    SELECT head.id, head.state, head.detail, attempts.report::text AS report,
+           (SELECT count(*) FROM tasks WHERE tasks.run_id = head.run_id AND tasks.ended_at IS NULL) AS live
+    FROM tasks AS head
+    LEFT JOIN attempts ON attempts.row_id = head.id AND attempts.number = head.attempt
+    WHERE head.id = ANY($1)
+"""
+
+_CANCEL_ALL = """
+    UPDATE tasks SET state = 'CANCELING', detail = 'its run was canceled'
+    WHERE run_id = (SELECT run_id FROM tasks WHERE id = $1) AND ended_at IS NULL AND state <> 'CANCELING'
+    RETURNING id
+"""
+
+
+class HeadQueue:
+    """`core.backend.TaskQueue` over the tasks table. `backend` is the executor that heads run on; a head whose worker
+    is lost is tried again `max_attempts` times in all, since a restarted head adopts what its predecessor started."""
+
+    def __init__(self, database: Database, backend: str, max_attempts: int) -> None:
+        self._database = database
+        self._backend = backend
+        self._max_attempts = max_attempts
+
+    async def find(self, run_id: UUID, key: str) -> UUID | None:
+        with _retryable():
+            row = await self._database.fetch_row(
+                "SELECT id FROM tasks WHERE run_id = $1 AND idempotency_key = $2", run_id, key
+            )
+        return row["id"] if row else None
+
+    async def put(self, run_id: UUID, key: str, spec: TaskSpec, token_hash: str) -> UUID:
+        document = tes.document_of(spec, f"run {run_id}", {"wesgate-run": str(run_id), "wesgate-head": "true"})
+        head = tasks.NewTask(
+            id=uuid4(),
+            backend=self._backend,
+            document=document,
+            cpu_cores=spec.resources.cpu_cores or 0,
+            ram_gb=spec.resources.ram_gb or 0,
+            max_attempts=self._max_attempts,
+            lane=spec.lane,
+            key=key,
+            digest=key,
+            token_hash=token_hash,
+        )
+        with _retryable():
+            row = await self._database.fetch_row(
+                "SELECT o.id, o.issuer, o.subject, o.tenant FROM runs JOIN owners o ON o.id = owner_id "
+                "WHERE runs.id = $1",
+                run_id,
+            )
+            if row is None:
+                raise Permanent("the run is gone")
+            caller = Caller(Owner(row["id"], row["issuer"], row["subject"], row["tenant"]), run_id)
+            try:
+                return await tasks.create(self._database, caller, head)
+            except NotPermitted as error:
+                raise Retryable(str(error)) from error
+
+    async def look(self, task_ids: Sequence[UUID]) -> Mapping[UUID, QueuedTask]:
+        with _retryable():
+            rows = await self._database.fetch(_LOOK, list(task_ids))
+        return {
+            row["id"]: QueuedTask(
+                row["id"],
+                State(row["state"]),
+                row["detail"],
+                codec.load(TaskReport, json.loads(row["report"])) if row["report"] else None,
+                row["live"],
+            )
+            for row in rows
+        }
+
+    async def cancel_all(self, task_id: UUID) -> None:
+        with _retryable():
+            await self._database.fetch(_CANCEL_ALL, task_id)
+
+
+class _retryable:  # noqa: N801  # reads as a statement: `with _retryable():`
+    """To an engine, a database that is away is a backend that is away."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Unavailable):
+            raise Retryable(str(error)) from error

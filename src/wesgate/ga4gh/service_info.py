@@ -1,0 +1,76 @@
+"""GA4GH service-info 1.0.0 with what TES 1.1 and WES 1.1 add. https://github.com/ga4gh-discovery/ga4gh-service-info"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What service-info says of this service, besides what it can do."""
+
+    id: str
+    name: str
+    description: str
+    organization: str
+    organization_url: str
+    contact_url: str
+    documentation_url: str
+    environment: str
+    version: str
+    started: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """One engine: the backend's name, its version, and the workflow types with their versions that it runs."""
+
+    name: str
+    version: str
+    types: Mapping[str, Sequence[str]]
+
+
+def tes(about: About, storage: Sequence[str]) -> dict[str, Any]:
+    """`tesServiceInfo`."""
+    return {**_service(about, "tes", "1.1.0"), "storage": list(storage), "tesResources_backend_parameters": []}
+
+
+def wes(
+    about: About, engines: Sequence[EngineInfo], counts: Mapping[str, int], protocols: Sequence[str]
+) -> dict[str, Any]:
+    """`ServiceInfo` of WES."""
+    types: dict[str, list[str]] = {}
+    for engine in engines:
+        for name, versions in engine.types.items():
+            types.setdefault(name, []).extend(version for version in versions if version not in types.get(name, ()))
+    return {
+        **_service(about, "wes", "1.1.0"),
+        "workflow_type_versions": {name: {"workflow_type_version": found} for name, found in types.items()},
+        "supported_wes_versions": ["1.1.0"],
+        "supported_filesystem_protocols": list(protocols),
+        "workflow_engine_versions": {one.name: {"workflow_engine_version": [one.version]} for one in engines},
+        "default_workflow_engine_parameters": [],
+        "system_state_counts": dict(counts),
+        "auth_instructions_url": about.documentation_url,
+        "tags": {},
+    }
+
+
+def _service(about: About, artifact: str, version: str) -> dict[str, Any]:
+    started = about.started.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "id": f"{about.id}.{artifact}",
+        "name": about.name,
+        "type": {"group": "org.ga4gh", "artifact": artifact, "version": version},
+        "description": about.description,
+        "organization": {"name": about.organization, "url": about.organization_url},
+        **({"contactUrl": about.contact_url} if about.contact_url else {}),
+        "documentationUrl": about.documentation_url,
+        "createdAt": started,
+        "updatedAt": started,
+        "environment": about.environment,
+        "version": about.version,
+    }

@@ -1,0 +1,175 @@
+"""WES 1.1 on the wire: what a run request may hold, and how runs and their tasks are shown.
+
+Spec: https://github.com/ga4gh/workflow-execution-service-schemas (1.1.0).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wesgate.core import codec
+from wesgate.core.errors import InvalidRequest
+from wesgate.core.report import RunReport, TaskReport
+from wesgate.core.spec import RunSpec
+from wesgate.ga4gh import strict
+from wesgate.ga4gh.tes import timestamp
+
+JSON_FIELDS = frozenset({"workflow_params", "tags", "workflow_engine_parameters"})
+TEXT_FIELDS = frozenset(
+    {"workflow_type", "workflow_type_version", "workflow_url", "workflow_engine", "workflow_engine_version"}
+)
+ATTACHMENT = "workflow_attachment"
+PARAMS_LIMIT = 16 << 20
+"""The longest `workflow_params` in bytes."""
+
+Word = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class RunRequest(BaseModel):
+    """`RunRequest`."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    workflow_params: dict[str, Any] = Field(default_factory=dict)
+    workflow_type: Word
+    workflow_type_version: Word
+    workflow_url: Annotated[str, Field(min_length=1, max_length=4096)]
+    tags: dict[str, Annotated[str, Field(max_length=65536)]] | None = None
+    workflow_engine: Word | None = None
+    workflow_engine_version: Word | None = None
+    workflow_engine_parameters: dict[str, Any] | None = None
+
+
+def read_run(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A client's run request, checked, as the document to keep and to echo."""
+    try:
+        request = RunRequest.model_validate(dict(fields))
+    except ValidationError as error:
+        raise strict.refused(error) from None
+    if request.workflow_engine_version and not request.workflow_engine:
+        raise InvalidRequest("workflow_engine_version needs workflow_engine")
+    document = request.model_dump(exclude_none=True)
+    # The schema says string to string, and typed clients refuse anything else in the echo.
+    parameters = document.get("workflow_engine_parameters", {})
+    document["workflow_engine_parameters"] = {name: _text(value) for name, value in parameters.items()}
+    return document
+
+
+def read_fields(sent: Mapping[str, str]) -> dict[str, Any]:
+    """Form fields as the values they stand for."""
+    fields: dict[str, Any] = {}
+    for name, text in sent.items():
+        if name in JSON_FIELDS and text.strip():
+            fields[name] = strict.parse(text.encode(), name)
+        elif name in TEXT_FIELDS and text:
+            fields[name] = strict.clean(text, name)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def is_relative(workflow_url: str) -> bool:
+    """Whether a `workflow_url` names an attachment."""
+    return not urlsplit(workflow_url).scheme
+
+
+def run_spec(run_id: UUID, owner: str, directory: PurePosixPath, document: Mapping[str, Any]) -> RunSpec:
+    """A kept request as engines get it."""
+    return RunSpec(
+        id=run_id,
+        owner=owner,
+        directory=str(directory),
+        workflow_url=document["workflow_url"],
+        workflow_type=document["workflow_type"],
+        workflow_type_version=document["workflow_type_version"],
+        params=document.get("workflow_params", {}),
+        engine_parameters=document.get("workflow_engine_parameters", {}),
+    )
+
+
+def summary(
+    run_id: UUID, state: str, tags: Mapping[str, str], start: datetime | None, end: datetime | None
+) -> dict[str, Any]:
+    """`RunSummary`."""
+    times = {"start_time": _time(start), "end_time": _time(end)}
+    return {"run_id": str(run_id), "state": state, **_set(times), "tags": dict(tags)}
+
+
+def run_log(
+    run_id: UUID, state: str, document: Mapping[str, Any], log: Mapping[str, Any], url: str, outputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`RunLog`, without its deprecated `task_logs`. `url` is the run's own."""
+    return {
+        "run_id": str(run_id),
+        "request": dict(document),
+        "state": state,
+        "run_log": dict(log),
+        "task_logs_url": f"{url}/tasks",
+        "outputs": dict(outputs),
+    }
+
+
+def engine_log(
+    name: str, report: RunReport, detail: str, url: str, start: datetime | None, end: datetime | None
+) -> dict[str, Any]:
+    """The engine's `Log` of a run."""
+    system_logs = [*report.system_logs, *([detail] if detail and detail not in report.system_logs else [])]
+    log = {
+        "name": name,
+        "cmd": list(report.cmd),
+        "start_time": _time(start),
+        "end_time": _time(end),
+        "stdout": f"{url}/logs/stdout" if report.stdout else None,
+        "stderr": f"{url}/logs/stderr" if report.stderr else None,
+        "exit_code": report.exit_code,
+        "system_logs": system_logs,
+    }
+    return _set(log)
+
+
+def task_log(
+    task_id: UUID,
+    document: Mapping[str, Any],
+    report: Mapping[str, Any] | None,
+    detail: str,
+    urls: tuple[str, str],
+) -> dict[str, Any]:
+    """`TaskLog` of a TES task. `urls` are where it is found in WES and in TES."""
+    told = codec.load(TaskReport, report or {})
+    codes = [step.exit_code for step in told.steps if step.exit_code is not None]
+    log = {
+        "id": str(task_id),
+        "name": document.get("name") or str(task_id),
+        "cmd": document["executors"][0]["command"],
+        "start_time": told.start_time,
+        "end_time": told.end_time,
+        "stdout": f"{urls[0]}/logs/stdout" if told.directory else None,
+        "stderr": f"{urls[0]}/logs/stderr" if told.directory else None,
+        "exit_code": codes[-1] if codes else None,
+        "system_logs": [*told.system_logs, *([detail] if detail and detail not in told.system_logs else [])],
+        "tes_uri": urls[1],
+    }
+    return _set(log)
+
+
+def task_urls(base: str, run_id: UUID, task_id: UUID) -> tuple[str, str]:
+    """Where a task of a run is found: in WES and in TES."""
+    return f"{base}/ga4gh/wes/v1/runs/{run_id}/tasks/{task_id}", f"{base}/ga4gh/tes/v1/tasks/{task_id}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return timestamp(moment) if moment else None
+
+
+def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

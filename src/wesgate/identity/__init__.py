@@ -1,0 +1,1 @@
+"""From a token to the owner it stands for."""

@@ -1,0 +1,1 @@
+"""What makes and removes an owner's own servers."""

@@ -1,0 +1,173 @@
+"""Every option of the service: its type, unit, reason and default. `WESGATE_…` in the environment beats
+`wesgate.toml`; sections are joined by two underscores, as in `WESGATE_EXECUTORS__LOCAL__RUNTIME=podman`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Service(_Section):
+    """What service-info says, and where clients find the service."""
+
+    id: str = Field(default="org.wesgate", description="reverse domain name of the service")
+    name: str = Field(default="wesgate", description="for people")
+    description: str = "WES and TES over this site's own compute"
+    organization: str = "unnamed"
+    organization_url: str = "https://example.org"
+    contact_url: str = Field(default="", description="mailto: or https:")
+    documentation_url: str = Field(default="https://example.org", description="also WES's auth_instructions_url")
+    environment: str = Field(default="production", description="as GA4GH service-info has it: prod, test, dev …")
+    public_url: str | None = Field(
+        default=None, description="base of links, without a trailing slash; else as requests came"
+    )
+
+
+class Limits(_Section):
+    """What one request may be."""
+
+    body_bytes: Count = Field(default=1 << 30, description="largest request; attachments are most of it")
+    attachment_bytes: Count = Field(default=1 << 30, description="all attachments of a run together")
+
+
+class Files(_Section):
+    """Where files are."""
+
+    root: Path | None = Field(default=None, description="the shared root, seen alike by all processes; else DATA/files")
+    inputs: tuple[Path, ...] = Field(
+        default=(), description="host directories that file:// inputs and outputs may name"
+    )
+
+
+class Sources(_Section):
+    """Where workflows may come from."""
+
+    allow_private: bool = Field(default=False, description="whether workflow_url may name hosts that are not public")
+
+
+class Slots(_Section):
+    """What the machine gives to jobs at a time, so that a laptop is not overrun."""
+
+    cpu_cores: float | None = Field(default=None, gt=0, description="cores; else all there are")
+    ram_gb: float | None = Field(default=None, gt=0, description="GB; else nine tenths of what there is")
+    heads: Count = Field(default=200, description="workflow engines at a time, in a lane of their own")
+
+
+class Local(_Section):
+    """The executor of this machine."""
+
+    runtime: Literal["auto", "podman", "docker", "process"] = Field(
+        default="auto", description="what steps run in; auto takes the first of podman, docker, process that works"
+    )
+    slots: Slots = Slots()
+    grace_s: Seconds = Field(default=10, description="seconds between TERM and KILL for a canceled step")
+    pids: Count = Field(default=4096, description="processes that one container may have")
+    network: bool = Field(default=True, description="whether steps may use the network")
+    visible: tuple[Path, ...] = Field(
+        default=(), description="process runtime: more host directories to show, read-only"
+    )
+    max_attempts: Count = Field(
+        default=3, description="tries of a job whose worker or machine was lost; steps that fail are not tried again"
+    )
+
+
+class Executors(_Section):
+    """Where tasks run."""
+
+    local: Local = Local()
+
+
+class Miniwdl(_Section):
+    """The WDL engine."""
+
+    task_concurrency: Annotated[int, Field(ge=1, le=200)] = Field(default=100, description="tasks of one run at a time")
+    default_image: str = Field(default="ubuntu:22.04", description="for tasks that name none")
+    call_cache: bool = Field(
+        default=True, description="reuse what an owner's earlier run computed from the same inputs"
+    )
+
+
+class Engines(_Section):
+    """What runs workflows."""
+
+    api_url: str | None = Field(default=None, description="where head jobs reach this TES; else http://HOST:PORT")
+
+    miniwdl: Miniwdl = Miniwdl()
+
+
+def default_data() -> Path:
+    """As root `/var/lib/wesgate`, else the XDG data home."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/wesgate")
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "wesgate"
+
+
+class Settings(BaseSettings):
+    """All of it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WESGATE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        toml_file="wesgate.toml",
+        nested_model_default_partial_update=True,
+    )
+
+    data: Path = Field(default_factory=default_data, description="the embedded database, and the files by default")
+    database_url: SecretStr | None = Field(
+        default=None, description="a Postgres of 14 or newer; else an embedded one in DATA"
+    )
+    host: str = Field(default="127.0.0.1", description="address to bind; without access control only loopback is taken")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="0 takes any free one")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    failpoints: str = Field(default="", description="for fault tests only: see wesgate.core.failpoints")
+    service: Service = Service()
+    limits: Limits = Limits()
+    files: Files = Files()
+    sources: Sources = Sources()
+    executors: Executors = Executors()
+    engines: Engines = Engines()
+
+    @property
+    def files_root(self) -> Path:
+        return (self.files.root or self.data / "files").absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings' signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(toml: Path | None = None, **given: Any) -> Settings:
+    """The settings: what was given on the command line, then the environment, then the file, then the defaults."""
+    given = {name: value for name, value in given.items() if value is not None}
+    found = toml or Path(os.environ.get("WESGATE_CONFIG", "wesgate.toml"))
+
+    class _Settings(Settings):
+        model_config = SettingsConfigDict(toml_file=found)
+
+    return _Settings(**given)
+
+
+def environment() -> dict[str, str]:
+    """The process's environment, for the programs that it starts."""
+    return dict(os.environ)

@@ -1,0 +1,1 @@
+"""Where workflows come from; all of it hostile until checked."""

@@ -1,0 +1,73 @@
+"""Workflow attachments: names checked segment by segment, files written where nothing was before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from wesgate.core.errors import InvalidRequest, TooLarge
+
+LONGEST_NAME = 255
+DEEPEST = 32
+_FORBIDDEN = frozenset('\\:*?"<>|\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')
+
+
+def check_name(name: str) -> tuple[str, ...]:
+    """The folders and file of an attachment's name, or InvalidRequest. Absolute names, `..`, what other systems read
+    as a separator or device, control characters and text-direction overrides are refused, not repaired."""
+    segments = tuple(name.removeprefix("./").split("/"))
+    if len(segments) > DEEPEST:
+        raise InvalidRequest(f"an attachment's name has more than {DEEPEST} folders")
+    for segment in segments:
+        if not _is_plain(segment):
+            raise InvalidRequest("an attachment's name must be relative, of plain file and folder names, without '..'")
+    return segments
+
+
+def check_names(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """All names of one request: no two the same on any file system, none a folder of another."""
+    checked = [check_name(name) for name in names]
+    folded = [tuple(unicodedata.normalize("NFC", segment).casefold() for segment in one) for one in checked]
+    files = set(folded)
+    if len(files) != len(folded):
+        raise InvalidRequest("two attachments have the same name")
+    if any(one[:depth] in files for one in folded for depth in range(1, len(one))):
+        raise InvalidRequest("one attachment's name is a folder of another's")
+    return checked
+
+
+async def write(folder: Path, files: Sequence[tuple[tuple[str, ...], BinaryIO]], limit: int) -> None:
+    """Write the files under `folder`; TooLarge once they come to more than `limit` bytes."""
+    await asyncio.to_thread(_write, folder, files, limit)
+
+
+def _write(folder: Path, files: Sequence[tuple[tuple[str, ...], BinaryIO]], limit: int) -> None:
+    left = limit
+    for segments, source in files:
+        source.seek(0, os.SEEK_END)
+        left -= source.tell()
+        if left < 0:
+            raise TooLarge(f"the attachments come to more than {limit} bytes")
+        source.seek(0)
+        path = folder.joinpath(*segments)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o644), "wb") as target:
+            shutil.copyfileobj(source, target)
+
+
+def _is_plain(segment: str) -> bool:
+    return (
+        0 < len(segment.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
+        and segment not in (".", "..")
+        and segment == segment.strip()
+        and not segment.endswith(".")
+        and not any(
+            letter in _FORBIDDEN or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in segment
+        )
+    )

@@ -1,0 +1,65 @@
+"""Which URLs a workflow may be fetched from: public http(s) hosts, unless the site says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+from urllib.parse import urlsplit
+
+from wesgate.core.errors import InvalidRequest
+
+_PLAIN = re.compile(r"[\x21-\x7e]+")
+RESOLVE_TIMEOUT_S = 5.0
+
+# What `is_global` calls public but is not: NAT64 and 6to4 wrap any IPv4 address, Azure's wire server.
+_WRAPPED = [ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
+_SPECIAL = [ipaddress.ip_network(net) for net in ("168.63.129.16/32", "192.0.0.0/24", "100.64.0.0/10")]
+
+
+async def check(url: str, *, allow_private: bool) -> None:
+    """Refuse what is not a plain http(s) URL or, unless private hosts are allowed, names one."""
+    host, port = _host(url)
+    if allow_private:
+        return
+    for address in await _addresses(host, port):
+        if not is_public(address):
+            raise InvalidRequest(
+                "workflow_url names a host that is not public; a site that wants this sets "
+                "WESGATE_SOURCES__ALLOW_PRIVATE=true"
+            )
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is on the public internet, also when it is wrapped in another."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    special = any(found in net for net in (*_WRAPPED, *_SPECIAL) if net.version == found.version)
+    return found.is_global and not found.is_multicast and not special
+
+
+def _host(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidRequest("workflow_url is not a URL") from None
+    if not _PLAIN.fullmatch(url) or "\\" in url:
+        raise InvalidRequest("workflow_url has characters that a URL may not have")
+    if parts.scheme not in ("http", "https"):
+        raise InvalidRequest("workflow_url must be http(s), or the relative name of an attachment")
+    if not parts.hostname or "@" in parts.netloc:
+        raise InvalidRequest("workflow_url must name a host, and no user")
+    return parts.hostname, port or (443 if parts.scheme == "https" else 80)
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError):
+        raise InvalidRequest("the host of workflow_url cannot be found") from None
+    return [str(entry[4][0]) for entry in found]

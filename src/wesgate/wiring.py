@@ -1,0 +1,211 @@
+"""Builds what a process needs from the settings; the only place that names concrete backends."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import PurePosixPath
+
+from wesgate import __version__
+from wesgate.api.dependencies import Context
+from wesgate.api.events import Events
+from wesgate.api.paging import Pager
+from wesgate.core import failpoints
+from wesgate.core.errors import Misconfigured
+from wesgate.core.spec import Kind, Lane, RunSpec, TaskSpec
+from wesgate.db import embedded, migrate, owners
+from wesgate.db.leases import Claim
+from wesgate.db.queue import HeadQueue
+from wesgate.db.session import Database
+from wesgate.db.slots import Capacity
+from wesgate.engines.miniwdl.engine import MiniwdlEngine, MiniwdlSettings
+from wesgate.executors.local import LocalExecutor, LocalSettings
+from wesgate.ga4gh import tes, wes
+from wesgate.ga4gh.service_info import About, EngineInfo
+from wesgate.identity.callers import LOCAL_ISSUER, Callers
+from wesgate.reconcile.kernel import Charge
+from wesgate.reconcile.service import Reconciler
+from wesgate.settings import Settings, Slots
+
+log = logging.getLogger(__name__)
+
+LOCAL = "local"
+MINIWDL = "miniwdl"
+WDL_VERSIONS = ("draft-2", "1.0", "1.1", "1.2")
+
+
+def prepare(settings: Settings) -> None:
+    """Check what must hold before anything is started, and make the directories."""
+    if not _is_loopback(settings.host):
+        raise Misconfigured(
+            f"without access control, whoever reaches the service is its owner, so it binds loopback only: "
+            f"{settings.host} is not; use --host 127.0.0.1 and a tunnel or an authenticating proxy"
+        )
+    failpoints.arm(settings.failpoints)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.files_root.mkdir(parents=True, exist_ok=True)
+
+
+@asynccontextmanager
+async def database(settings: Settings, *, upgrade: bool) -> AsyncIterator[Database]:
+    """The database: the configured one, else the embedded one of the data directory."""
+    if settings.database_url is not None:
+        async with _opened(settings.database_url.get_secret_value(), upgrade=upgrade) as opened:
+            yield opened
+        return
+    server = await embedded.start(settings.data)
+    try:
+        async with _opened(server.url, upgrade=True) as opened:
+            yield opened
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def _opened(url: str, *, upgrade: bool) -> AsyncIterator[Database]:
+    opened = Database(url)
+    try:
+        if upgrade:
+            await migrate.upgrade(opened)
+        elif await migrate.current(opened) != migrate.HEAD:
+            raise Misconfigured("the database is not at this version's schema; run `wesgate migrate` first")
+        yield opened
+    finally:
+        await opened.close()
+
+
+@asynccontextmanager
+async def context(settings: Settings, opened: Database) -> AsyncIterator[Context]:
+    """What the API works with."""
+    events = Events(opened)
+    local = await owners.ensure(opened, LOCAL_ISSUER, LOCAL_ISSUER)
+    try:
+        yield Context(
+            database=opened,
+            callers=Callers(opened, local),
+            pager=Pager(await owners.signing_key(opened)),
+            events=events,
+            about=_about(settings),
+            engines=(EngineInfo(MINIWDL, version("miniwdl"), {"WDL": WDL_VERSIONS}),),
+            executor=LOCAL,
+            max_attempts=settings.executors.local.max_attempts,
+            files=settings.files_root,
+            roots=roots(settings),
+            public_url=settings.service.public_url,
+            allow_private_sources=settings.sources.allow_private,
+            attachment_bytes=settings.limits.attachment_bytes,
+        )
+    finally:
+        await events.close()
+
+
+@asynccontextmanager
+async def reconciler(
+    settings: Settings, opened: Database, api_url: str, environment: Mapping[str, str]
+) -> AsyncIterator[Reconciler]:
+    """The loops of every configured backend."""
+    wake_dir = settings.data / "wake"
+    executor = local_executor(settings, environment)
+    await executor.start()
+    log.info("executor.ready", extra={"executor": LOCAL, "runtime": executor.runtime})
+    try:
+        queue = HeadQueue(opened, LOCAL, settings.executors.local.max_attempts)
+        engine = _miniwdl(settings, queue, api_url, executor)
+        charges = [
+            Charge(Kind.TASK, LOCAL, executor, _task_spec(settings), _capacities(settings.executors.local.slots)),
+            Charge(Kind.RUN, MINIWDL, engine, _run_spec(settings)),
+        ]
+        yield Reconciler(opened, charges, wake_dir)
+    finally:
+        await executor.close()
+
+
+def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalExecutor:
+    """The executor of this machine, not started."""
+    wanted = settings.executors.local
+    return LocalExecutor(
+        LocalSettings(
+            runtime=wanted.runtime,
+            grace_s=wanted.grace_s,
+            pids=wanted.pids,
+            network=wanted.network,
+            visible=tuple(map(str, wanted.visible)),
+        ),
+        settings.files_root,
+        settings.data / "wake",
+        environment,
+        settings.failpoints,
+    )
+
+
+def roots(settings: Settings) -> tuple[str, ...]:
+    """The host directories that any owner's files may be in, links resolved."""
+    return tuple(str(path.resolve()) for path in settings.files.inputs)
+
+
+def _miniwdl(settings: Settings, queue: HeadQueue, api_url: str, executor: LocalExecutor) -> MiniwdlEngine:
+    wanted = settings.engines.miniwdl
+    return MiniwdlEngine(
+        MiniwdlSettings(
+            task_concurrency=wanted.task_concurrency,
+            default_image=wanted.default_image,
+            call_cache=wanted.call_cache,
+            roots=roots(settings),
+        ),
+        queue,
+        settings.files_root,
+        settings.engines.api_url or api_url,
+        lambda: "host" if executor.runtime == "process:plain" else "container",
+    )
+
+
+def _task_spec(settings: Settings) -> Callable[[Claim], TaskSpec]:
+    allowed = roots(settings)
+
+    def spec_of(claim: Claim) -> TaskSpec:
+        return tes.task_spec(claim.row.document, claim.owner_id.hex, Lane(claim.lane or Lane.TASK), allowed)
+
+    return spec_of
+
+
+def _run_spec(settings: Settings) -> Callable[[Claim], RunSpec]:
+    root = PurePosixPath(settings.files_root)
+
+    def spec_of(claim: Claim) -> RunSpec:
+        return wes.run_spec(claim.row.id, claim.owner_id.hex, root / (claim.directory or ""), claim.row.document)
+
+    return spec_of
+
+
+def _capacities(slots: Slots) -> dict[Lane, Capacity]:
+    cores = slots.cpu_cores or float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    memory = slots.ram_gb or 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return {Lane.TASK: Capacity(cpu_cores=cores, ram_gb=memory), Lane.HEAD: Capacity(jobs=slots.heads)}
+
+
+def _about(settings: Settings) -> About:
+    service = settings.service
+    return About(
+        id=service.id,
+        name=service.name,
+        description=service.description,
+        organization=service.organization,
+        organization_url=service.organization_url,
+        contact_url=service.contact_url,
+        documentation_url=service.documentation_url,
+        environment=service.environment,
+        version=__version__,
+        started=datetime.now(UTC),
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""The program beside the steps: stage in, run each step, stage out, leave result.json."""
