@@ -41,6 +41,9 @@ def short_tmp() -> Iterator[Path]:
 async def embedded_url(short_tmp: Path) -> AsyncIterator[str]:
     """A template database on the Postgres that wesgate brings."""
     async with await embedded.start(short_tmp / "data") as server:
+        # This cluster is the session's own and is thrown away; a database for each test needs no disk to be sure of it.
+        await _execute(_dsn(server.url), "ALTER SYSTEM SET fsync = off")
+        await _execute(_dsn(server.url), "SELECT pg_reload_conf()")
         await _make_template(_dsn(server.url))
         yield _dsn(server.url)
 
@@ -91,7 +94,7 @@ class _copy:  # noqa: N801  # reads as a statement: `async with _copy(url)`
         self._name = f"test_{secrets.token_hex(6)}"
 
     async def __aenter__(self) -> Database:
-        await _execute(self._url, f"CREATE DATABASE {self._name} TEMPLATE {TEMPLATE}")
+        await _execute(self._url, f"CREATE DATABASE {self._name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         self._database = Database(_with_name(self._url, self._name))
         return self._database
 

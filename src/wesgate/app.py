@@ -7,6 +7,7 @@ from fastapi import FastAPI, Response
 from wesgate import __version__
 from wesgate.api import problems, tes, wes
 from wesgate.api.dependencies import Context
+from wesgate.api.limits import BodyLimit
 
 WES_BASE = "/ga4gh/wes/v1"
 TES_BASES = ("/ga4gh/tes/v1", "/v1")
@@ -22,10 +23,10 @@ def create_app(context: Context | None, *, body_bytes: int = 1 << 30) -> FastAPI
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        max_body_size=body_bytes,
     )
     app.state.context = context
     problems.install(app)
+    app.add_middleware(BodyLimit, limit=body_bytes)
     app.include_router(wes.router, prefix=WES_BASE)
     for number, base in enumerate(TES_BASES):
         app.include_router(tes.router, prefix=base, include_in_schema=number == 0)

@@ -21,7 +21,7 @@ from wesgate.db.session import Database
 
 @pytest.fixture
 async def somebody(any_database: Database) -> AsyncIterator[Caller]:
-    yield Caller(await owners.ensure(any_database, "test", "somebody"))
+    return Caller(await owners.ensure(any_database, "test", "somebody"))
 
 
 async def claim(database: Database, holder: str = "one", limit: int = 100) -> list[Claim]:

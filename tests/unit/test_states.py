@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from wesgate.core.states import TERMINAL, TRANSITIONS, State, allowed_from

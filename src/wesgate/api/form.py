@@ -7,7 +7,8 @@ latin-1; both would start the wrong run.
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
@@ -30,16 +31,24 @@ class Form:
     attachments: tuple[UploadFile, ...]
 
 
-async def read_form(request: Request) -> Form:
-    """The form of a run request. JSON fields may come as text or as file parts; clients do both."""
-    parser = _Parser(request.headers, request.stream())
+@asynccontextmanager
+async def read_form(request: Request) -> AsyncIterator[Form]:
+    """The form of a run request, its files open as long as the block lasts."""
     try:
-        items = (await parser.parse()).multi_items()
+        form = await _Parser(request.headers, request.stream()).parse()
     except MultiPartException as error:
         raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
+    try:
+        yield await _sorted(form)
+    finally:
+        await form.close()
+
+
+async def _sorted(form: FormData) -> Form:
+    """JSON fields may come as text or as file parts; clients do both."""
     fields: dict[str, str] = {}
     attachments: list[UploadFile] = []
-    for name, value in items:
+    for name, value in form.multi_items():
         if name == wes.ATTACHMENT:
             if not isinstance(value, UploadFile):
                 raise InvalidRequest(f"{wes.ATTACHMENT} must be a file part: it has no filename")
@@ -85,5 +94,6 @@ class _Parser(MultiPartParser):
     async def parse(self) -> FormData:
         form = await super().parse()
         if not self._ended:
+            await form.close()
             raise MultiPartException("it ends before its last boundary")
         return form

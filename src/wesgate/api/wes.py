@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import UploadFile
 
 from wesgate.api.auth import person
 from wesgate.api.dependencies import (
@@ -23,12 +25,12 @@ from wesgate.api.dependencies import (
     send,
     single,
 )
-from wesgate.api.form import Form, read_form
+from wesgate.api.form import read_form
 from wesgate.api.logs import send_log
 from wesgate.api.paging import page_size
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.failpoints import failpoint
-from wesgate.core.owner import Caller
+from wesgate.core.owner import Caller, Owner
 from wesgate.db import runs, tasks
 from wesgate.ga4gh import service_info, wes
 from wesgate.ga4gh.service_info import EngineInfo
@@ -52,17 +54,16 @@ async def get_service_info(request: Request) -> Response:
 @router.post("/runs")
 async def run_workflow(request: Request) -> Response:
     """Accept a run: a multipart form as the spec has it, or the same fields as a JSON object."""
-    found, who = context(request), await person(request)
-    key = idempotency_key(request)
-    form = await _read(request)
-    document = wes.read_run(form if isinstance(form, dict) else wes.read_fields(form.fields))
-    engine = _engine(found, document)
-    names = (
-        [] if isinstance(form, dict) else attachments.check_names([file.filename or "" for file in form.attachments])
-    )
-    await _check_workflow(found, document["workflow_url"], names)
-    run_id = await _accept(found, who, form, document, engine, key)
-    return send({"run_id": str(run_id)})
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with read_form(request) as form:
+            return await _accept(request, wes.read_fields(form.fields), form.attachments)
+    if kind == "application/json":
+        sent = await read_json(request)
+        if not isinstance(sent, dict):
+            raise InvalidRequest("a run request is a JSON object")
+        return await _accept(request, sent, ())
+    raise InvalidRequest("a run request is multipart/form-data, or application/json")
 
 
 @router.get("/runs")
@@ -147,18 +148,6 @@ async def get_task_stream(request: Request, run_id: str, task_id: str, stream: s
     return await send_log(context(request).files, path)
 
 
-async def _read(request: Request) -> Form | dict[str, Any]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await read_form(request)
-    if kind == "application/json":
-        sent = await read_json(request)
-        if not isinstance(sent, dict):
-            raise InvalidRequest("a run request is a JSON object")
-        return sent
-    raise InvalidRequest("a run request is multipart/form-data, or application/json")
-
-
 def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
     """The engine for a request, by type, version and, if given, name. Types are compared without case."""
     wanted, version = document["workflow_type"].upper(), document["workflow_type_version"].removeprefix("v")
@@ -180,30 +169,37 @@ async def _check_workflow(found: Context, workflow_url: str, names: list[tuple[s
         raise InvalidRequest("workflow_url is the name of no attachment, and no http(s) URL")
 
 
-async def _accept(
+async def _accept(request: Request, sent: Mapping[str, Any], uploads: Sequence[UploadFile]) -> Response:
+    found, who = context(request), await person(request)
+    key = idempotency_key(request)
+    document = wes.read_run(sent)
+    engine = _engine(found, document)
+    names = attachments.check_names([file.filename or "" for file in uploads])
+    await _check_workflow(found, document["workflow_url"], names)
+    files = [(name, file.file) for name, file in zip(names, uploads, strict=True)]
+    run_id = await _make(found, who.owner, document, engine, files, key)
+    return send({"run_id": str(run_id)})
+
+
+async def _make(
     found: Context,
-    who: Caller,
-    form: Form | dict[str, Any],
+    owner: Owner,
     document: dict[str, Any],
     engine: EngineInfo,
+    files: Sequence[tuple[tuple[str, ...], BinaryIO]],
     key: str | None,
 ) -> UUID:
     """Write the attachments, then the row. What is refused in between leaves nothing behind."""
     run_id = uuid4()
-    directory = PurePosixPath(who.owner.directory) / f"run-{run_id.hex}"
+    directory = PurePosixPath(owner.directory) / f"run-{run_id.hex}"
     folder = found.files / directory
-    files = [] if isinstance(form, dict) else [(file.filename or "", file.file) for file in form.attachments]
     try:
         await asyncio.to_thread((folder / "attachments").mkdir, parents=True)
-        await attachments.write(
-            folder / "attachments",
-            [(attachments.check_name(name), file) for name, file in files],
-            found.attachment_bytes,
-        )
+        await attachments.write(folder / "attachments", files, found.attachment_bytes)
         digest = await asyncio.to_thread(_digest, document, folder) if key else None
         failpoint("api-before-commit")
         new = runs.NewRun(run_id, engine.name, document, str(directory), key, digest)
-        made = await runs.create(found.database, who.owner, new)
+        made = await runs.create(found.database, owner, new)
     except BaseException:
         await _discard(found, folder, run_id)
         raise

@@ -28,7 +28,8 @@ CONTENT_LIMIT = 1 << 20
 Name = Annotated[str, Field(max_length=4096)]
 ContainerPath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Short = Annotated[str, Field(max_length=65536)]
-Amount = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+# A whole number stays one: py-tes refuses `cpu_cores: 2.0`.
+Amount = Annotated[int | float, Field(ge=0, le=1_000_000)]
 _VARIABLE = re.compile(r"[^=\x00]+")
 _WILDCARDS = re.compile(r"[*?\[]")
 

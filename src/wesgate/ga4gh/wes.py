@@ -6,11 +6,11 @@ Spec: https://github.com/ga4gh/workflow-execution-service-schemas (1.1.0).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,6 +29,8 @@ TEXT_FIELDS = frozenset(
 ATTACHMENT = "workflow_attachment"
 PARAMS_LIMIT = 16 << 20
 """The longest `workflow_params` in bytes."""
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 Word = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -76,7 +78,7 @@ def read_fields(sent: Mapping[str, str]) -> dict[str, Any]:
 
 def is_relative(workflow_url: str) -> bool:
     """Whether a `workflow_url` names an attachment."""
-    return not urlsplit(workflow_url).scheme
+    return not _SCHEME.match(workflow_url)
 
 
 def run_spec(run_id: UUID, owner: str, directory: PurePosixPath, document: Mapping[str, Any]) -> RunSpec:

@@ -1,0 +1,148 @@
+"""Hostile input: a 4xx that says what is wrong without echoing it, and nothing stored."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import TES, WES
+from tests.builders import HELLO, scalar
+from wesgate.db.session import Database
+
+STEP = HELLO["executors"][0]
+BODIES: dict[str, bytes] = {
+    "empty": b"",
+    "not JSON": b"{",
+    "an array": b"[]",
+    "a string": b'"task"',
+    "NaN": b'{"executors": [], "resources": {"ram_gb": NaN}}',
+    "Infinity": b'{"resources": {"ram_gb": Infinity}}',
+    "a number out of range": b'{"resources": {"ram_gb": 1e999}}',
+    "a lone surrogate": b'{"name": "\\ud800"}',
+    "a NUL": b'{"name": "a\\u0000b"}',
+    "deep nesting": b'{"a":' * 100 + b"1" + b"}" * 100,
+    "very deep nesting": b"[" * 100_000,
+    "a key twice": b'{"name": "a", "name": "b"}',
+    "UTF-16": json.dumps(HELLO).encode("utf-16"),
+    "a BOM": b"\xef\xbb\xbf" + json.dumps(HELLO).encode(),
+    "5,000 digits": b'{"resources": {"cpu_cores": ' + b"9" * 5000 + b"}}",
+}
+TASKS: dict[str, dict[str, Any]] = {
+    "no step": {"executors": []},
+    "no executors": {"name": "x"},
+    "a step without an image": {"executors": [{"command": ["true"]}]},
+    "an image that is an option": {"executors": [{"image": "--privileged", "command": ["true"]}]},
+    "an image with spaces": {"executors": [{"image": "a b", "command": ["true"]}]},
+    "a step without a command": {"executors": [{"image": "busybox", "command": []}]},
+    "a command that is a string": {"executors": [{"image": "busybox", "command": "true"}]},
+    "a relative workdir": {"executors": [{**STEP, "workdir": "w"}]},
+    "a variable with '='": {"executors": [{**STEP, "env": {"A=B": "c"}}]},
+    "negative cores": {**HELLO, "resources": {"cpu_cores": -1}},
+    "cores as text": {**HELLO, "resources": {"cpu_cores": "1"}},
+    "cores as a boolean": {**HELLO, "resources": {"cpu_cores": True}},
+    "very many cores": {**HELLO, "resources": {"cpu_cores": 1e9}},
+    "a tag that is a number": {**HELLO, "tags": {"a": 1}},
+    "an input without a source": {**HELLO, "inputs": [{"path": "/in"}]},
+    "an input with a relative path": {**HELLO, "inputs": [{"path": "in", "content": "x"}]},
+    "content that is too long": {**HELLO, "inputs": [{"path": "/in", "content": "x" * ((1 << 20) + 1)}]},
+    "an input outside the roots": {**HELLO, "inputs": [{"path": "/in", "url": "file:///etc/passwd"}]},
+    "a bare path outside the roots": {**HELLO, "inputs": [{"path": "/in", "url": "/etc/passwd"}]},
+    "a path that climbs out": {**HELLO, "inputs": [{"path": "/in", "url": "file:///{root}/../../etc/passwd"}]},
+    "an encoded path that climbs out": {**HELLO, "inputs": [{"path": "/in", "url": "file://{root}/%2e%2e/x"}]},
+    "another host's file": {**HELLO, "inputs": [{"path": "/in", "url": "file://host{root}/x"}]},
+    "another scheme": {**HELLO, "inputs": [{"path": "/in", "url": "gopher://example.org/x"}]},
+    "an output outside the roots": {**HELLO, "outputs": [{"path": "/out", "url": "file:///etc/cron.d/x"}]},
+    "wildcards without a prefix": {**HELLO, "outputs": [{"path": "/out/*", "url": "file://{root}/o"}]},
+}  # fmt: skip
+
+
+async def refused(answer: httpx.Response, status: int = 400) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    body: dict[str, Any] = answer.json()
+    assert body["status_code"] == status
+    assert body["msg"]
+    return body
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_a_body_that_is_no_document_is_refused(
+    client: httpx.AsyncClient, database: Database, body: bytes
+) -> None:
+    for path in (f"{TES}/tasks", f"{WES}/runs"):
+        await refused(await client.post(path, content=body, headers={"content-type": "application/json"}))
+    assert await scalar(database, "SELECT (SELECT count(*) FROM tasks) + (SELECT count(*) FROM runs)") == 0
+
+
+@pytest.mark.parametrize("document", TASKS.values(), ids=TASKS)
+async def test_a_task_that_cannot_be_run_is_refused(
+    client: httpx.AsyncClient, database: Database, document: dict[str, Any], context: Any
+) -> None:
+    body = json.dumps(document).replace("{root}", context.roots[0])
+    await refused(await client.post(f"{TES}/tasks", content=body, headers={"content-type": "application/json"}))
+    assert await scalar(database, "SELECT count(*) FROM tasks") == 0
+
+
+async def test_a_refusal_names_the_place_and_echoes_nothing(client: httpx.AsyncClient) -> None:
+    secret = "hunter2"
+    answer = await client.post(f"{TES}/tasks", json={"executors": [{"image": 7, "command": [secret]}], secret: secret})
+    body = await refused(answer)
+    assert "executors.0.image" in body["msg"]
+    assert secret not in answer.text
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "٣", "1e3", "", " 1", "1.0"])
+async def test_a_page_size_that_is_no_size_is_refused(client: httpx.AsyncClient, size: str) -> None:
+    for path in (f"{TES}/tasks", f"{WES}/runs"):
+        await refused(await client.get(path, params={"page_size": size}))
+
+
+async def test_a_huge_page_size_gives_the_largest_page(client: httpx.AsyncClient) -> None:
+    for path in (f"{TES}/tasks", f"{WES}/runs"):
+        assert (await client.get(path, params={"page_size": str(10**29)})).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["x", "é", "AAAA", "A" * 10_000, "%00", "..", "\x00"])
+async def test_a_page_token_that_we_did_not_make_is_refused(client: httpx.AsyncClient, token: str) -> None:
+    for path in (f"{TES}/tasks", f"{WES}/runs"):
+        await refused(await client.get(path, params={"page_token": token}))
+
+
+IDS = ["x", "%00", "..%2f", "{00000000-0000-0000-0000-000000000000}", "urn:uuid:0", "A" * 5000,
+       "0000000A-0000-0000-0000-000000000000", "00000000-0000-0000-0000-00000000000٣"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", IDS)
+async def test_an_id_in_another_form_is_an_id_of_nothing(client: httpx.AsyncClient, text: str) -> None:
+    for path in (f"{TES}/tasks/{text}", f"{WES}/runs/{text}", f"{WES}/runs/{text}/status", f"{WES}/runs/{text}/tasks"):
+        assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("token", ["wgr_", "wgr_x", "wgr_" + "x" * 43, "wgr_" + "x" * 9000, "wgr_\u00e9" * 9])
+async def test_a_run_token_that_is_none_is_never_somebody(client: httpx.AsyncClient, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}".encode()}
+    await refused(await client.get(f"{TES}/tasks", headers=headers), 401)  # type: ignore[arg-type]
+
+
+async def test_two_authorization_headers_are_refused(client: httpx.AsyncClient) -> None:
+    headers = [("Authorization", "Bearer a"), ("Authorization", "Bearer b")]
+    await refused(await client.get(f"{TES}/tasks", headers=headers), 401)
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_is_read(client: httpx.AsyncClient) -> None:
+    await refused(await client.post(f"{TES}/tasks", content=b"x" * (5 << 20)), 413)
+
+
+async def test_a_method_that_a_path_does_not_have_is_refused(client: httpx.AsyncClient) -> None:
+    for method in ("DELETE", "PUT", "PATCH", "TRACE"):
+        await refused(await client.request(method, f"{TES}/tasks"), 405)
+    await refused(await client.get("/ga4gh/tes/v1//tasks"), 404)
+
+
+@pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
+async def test_an_idempotency_key_has_a_form(client: httpx.AsyncClient, key: str) -> None:
+    headers = {"Idempotency-Key": key.encode()}
+    answer = await client.post(f"{TES}/tasks", json=HELLO, headers=headers)  # type: ignore[arg-type]
+    await refused(answer)
