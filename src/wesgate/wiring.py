@@ -156,6 +156,7 @@ def _miniwdl(settings: Settings, queue: HeadQueue, api_url: str, executor: Local
             default_image=wanted.default_image,
             call_cache=wanted.call_cache,
             roots=roots(settings),
+            allow_private=settings.sources.allow_private,
         ),
         queue,
         settings.files_root,

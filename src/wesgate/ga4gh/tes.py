@@ -166,7 +166,7 @@ def document_of(spec: TaskSpec, name: str, tags: Mapping[str, str]) -> dict[str,
     told = codec.dump(spec)
     return {
         "name": name,
-        "executors": [_set(step) for step in told["steps"]],
+        "executors": [{"image": "", **_set(step)} for step in told["steps"]],
         "inputs": [_set(file) for file in told["inputs"]],
         "outputs": [_set(file) for file in told["outputs"]],
         "resources": _set(told["resources"]),

@@ -1,0 +1,321 @@
+"""Run tasks on this machine: one detached worker for each attempt, found again by its directory after any restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wesgate.core.backend import Handle, Observation
+from wesgate.core.errors import Misconfigured, Permanent, Retryable
+from wesgate.core.failpoints import failpoint
+from wesgate.core.report import StepLog, TaskReport
+from wesgate.core.spec import TaskSpec
+from wesgate.core.states import State
+from wesgate.worker.containers import remove
+from wesgate.worker.faults import Fault
+from wesgate.worker.layout import (
+    Attempt,
+    Limits,
+    Order,
+    is_alive,
+    read,
+    read_order,
+    read_outcome,
+    read_status,
+    read_steps,
+    tail,
+    take_lock,
+    write,
+)
+from wesgate.worker.leftovers import kill_marked
+from wesgate.worker.probe import choose, trying
+from wesgate.worker.runtimes import last_line, runtime_name
+from wesgate.worker.spawn import ForkServer
+
+log = logging.getLogger(__name__)
+
+Seen = Observation[TaskReport]
+
+# What a worker may inherit: where programs, homes and proxies are, and what the container clients read. Everything else
+# (the service's own settings and secrets) stays away from it.
+PASSED_ON = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ", "DBUS_SESSION_BUS_ADDRESS"})
+PASSED_ON_PREFIXES = ("XDG_", "CONTAINER_", "CONTAINERS_", "DOCKER_", "REGISTRY_", "STORAGE_", "SSL_CERT_")
+PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy"})
+
+LOCK_TRIES = 20
+LOCK_PAUSE_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """How tasks run on this machine.
+
+    `runtime`: podman, docker, process, one of the process runtimes by its full name, or `auto` for the first that
+    works. `grace_s`: seconds between asking a step to end and making it. `pids`: processes a container may have.
+    `network`: whether steps reach the network. `visible`: more host paths that the sandboxed process runtimes show,
+    read-only. `fetch_*`: bounds on fetching one task's http(s) inputs. `default_image`: for steps that name none.
+    """
+
+    runtime: str = "auto"
+    grace_s: float = 10.0
+    pids: int = 4096
+    network: bool = True
+    visible: tuple[str, ...] = ()
+    default_image: str = ""
+    fetch_timeout_s: float = 3600.0
+    fetch_attempts: int = 4
+    fetch_max_bytes: int = 1_000_000_000_000
+
+
+class LocalExecutor:
+    """Keeps nothing in memory that the attempts' directories do not hold. A handle is `<owner>/<key>`."""
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        files_root: Path,
+        wake_dir: Path,
+        environment: Mapping[str, str],
+        failpoints: str = "",
+    ) -> None:
+        self._settings = settings
+        self._root = files_root
+        self._wake = wake_dir
+        self._environment = passed_on(environment)
+        self._failpoints = failpoints
+        self._runtime = ""
+        self._limits = worker_limits(settings)
+        self._workers = ForkServer(self._environment)
+
+    @property
+    def runtime(self) -> str:
+        """What steps run in, known after `start`: podman, docker or one of the process runtimes."""
+        return self._runtime
+
+    async def start(self) -> None:
+        """Find out which runtime works here. `Misconfigured` if the one that is wanted does not."""
+        wanted, network = self._settings.runtime, self._settings.network
+        chosen, rejected = await asyncio.to_thread(choose, wanted, trying(self._environment), network=network)
+        for verdict in rejected:
+            log.info("local.runtime.rejected", extra={"runtime": verdict.runtime, "reason": verdict.reason})
+        if chosen is None:
+            reasons = "; ".join(f"{verdict.runtime}: {verdict.reason}" for verdict in rejected)
+            raise Misconfigured(f"the local executor cannot run tasks as set: {reasons}; set its runtime to auto")
+        if chosen.reason:
+            log.warning("local.runtime.limited", extra={"runtime": chosen.runtime, "reason": chosen.reason})
+        log.info("local.runtime", extra={"runtime": chosen.runtime})
+        self._runtime = chosen.runtime
+        self._limits = replace(self._limits, memory=chosen.limits)
+
+    async def close(self) -> None:
+        """Start no more workers; those that run go on."""
+        await asyncio.to_thread(self._workers.close)
+
+    async def find(self, key: str, spec: TaskSpec) -> Handle | None:
+        try:
+            return await asyncio.to_thread(self._find, key, spec.owner)
+        except OSError as error:
+            raise Retryable(f"the attempt {key} cannot be looked for: {error}") from error
+
+    async def submit(self, key: str, spec: TaskSpec) -> Handle:
+        if not self._runtime:
+            raise Retryable("the local executor was not started yet")
+        try:
+            return await asyncio.to_thread(self._submit, key, spec)
+        except OSError as error:
+            raise Retryable(f"no worker could be started: {error}; see to the files root {self._root}") from error
+
+    async def poll(self, handles: Sequence[Handle]) -> Mapping[Handle, Seen]:
+        try:
+            return await asyncio.to_thread(self._poll, handles)
+        except OSError as error:
+            raise Retryable(f"the attempts cannot be looked at: {error}") from error
+
+    async def cancel(self, handle: Handle) -> None:
+        try:
+            await asyncio.to_thread(self._cancel, self._attempt(handle))
+        except (OSError, Fault) as error:
+            raise Retryable(f"{handle} could not be canceled: {error}") from error
+
+    def _attempt(self, handle: str) -> Attempt:
+        parts = handle.split("/")
+        if len(parts) != 2 or any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise Permanent(f"{handle!r} is no handle of the local executor")
+        return Attempt(self._root / parts[0] / parts[1])
+
+    def _find(self, key: str, owner: str) -> Handle | None:
+        attempt = self._attempt(f"{owner}/{key}")
+        order = read_order(attempt)
+        if order is None or order.key != key or order.spec.owner != owner:
+            return None
+        return Handle(f"{owner}/{key}") if is_alive(attempt) or was_started(attempt) else None
+
+    def _submit(self, key: str, spec: TaskSpec) -> Handle:
+        handle = Handle(f"{spec.owner}/{key}")
+        attempt = self._attempt(handle)
+        attempt.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        attempt.directory.mkdir(mode=0o700, exist_ok=True)
+        if was_started(attempt):
+            return handle
+        lock = self._lock(attempt)
+        if lock is None:
+            return handle
+        try:
+            # Once more, now that nobody else can start it.
+            if not was_started(attempt):
+                write(attempt.order, self._order(key, spec), durable=True)
+                failpoint("executor-directory")
+                self._workers.spawn(attempt.directory, lock)
+                failpoint("executor-spawned")
+        finally:
+            os.close(lock)
+        return handle
+
+    def _lock(self, attempt: Attempt) -> int | None:
+        # Somebody's look at the lock holds it for a moment; a worker holds it for long.
+        for _ in range(LOCK_TRIES):
+            lock = take_lock(attempt)
+            if lock is not None:
+                return lock
+            time.sleep(LOCK_PAUSE_S)
+        return None
+
+    def _order(self, key: str, spec: TaskSpec) -> Order:
+        return Order(
+            key=key,
+            spec=spec,
+            runtime=self._runtime,
+            files_root=str(self._root),
+            wake=str(self._wake),
+            environment=for_steps(self._environment),
+            failpoints=self._failpoints,
+            limits=self._limits,
+        )
+
+    def _poll(self, handles: Sequence[Handle]) -> dict[Handle, Seen]:
+        seen = {handle: observe(self._attempt(handle)) for handle in handles}
+        return {handle: found for handle, found in seen.items() if found is not None}
+
+    def _cancel(self, attempt: Attempt) -> None:
+        order = read_order(attempt)
+        if order is None or attempt.result.exists():
+            return
+        attempt.cancel.touch()
+        if not terminate(attempt) and attempt.started.exists() and not attempt.result.exists():
+            clear(attempt, order, self._environment)
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of the service's environment that its workers get."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in PASSED_ON or name.lower() in PROXIES or name.startswith(PASSED_ON_PREFIXES)
+    }
+
+
+def for_steps(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of it that steps get which run this machine's programs."""
+    return {name: value for name, value in environment.items() if name == "PATH" or name.lower() in PROXIES}
+
+
+def worker_limits(settings: LocalSettings) -> Limits:
+    return Limits(
+        grace_s=settings.grace_s,
+        pids=settings.pids,
+        network=settings.network,
+        visible=settings.visible,
+        default_image=settings.default_image,
+        fetch_timeout_s=settings.fetch_timeout_s,
+        fetch_attempts=settings.fetch_attempts,
+        fetch_max_bytes=settings.fetch_max_bytes,
+    )
+
+
+def was_started(attempt: Attempt) -> bool:
+    """Whether user code may have run, or the attempt ended before it could."""
+    return attempt.started.exists() or attempt.result.exists()
+
+
+def observe(attempt: Attempt) -> Seen | None:
+    """How an attempt stands; None if nothing of it is there."""
+    # Whether it lives is asked before the result is looked for again: a worker that ends in between has left one.
+    alive = is_alive(attempt)
+    outcome = read_outcome(attempt)
+    if outcome is not None:
+        return Observation(outcome.state, outcome.detail, outcome.report, outcome.infrastructure)
+    order = read_order(attempt)
+    if order is None:
+        return None
+    status = read_status(attempt)
+    report = live_report(attempt, order)
+    if alive:
+        return Observation(status.state if status else State.INITIALIZING, report=report)
+    detail = f"the worker ended without a result: {_last_words(attempt)}"
+    return Observation(State.SYSTEM_ERROR, detail, report, infrastructure=True)
+
+
+def live_report(attempt: Attempt, order: Order) -> TaskReport:
+    """What can be told of an attempt that has no result."""
+    status = read_status(attempt)
+    return TaskReport(
+        start_time=status.start_time if status else None,
+        steps=tuple(
+            _with_tails(attempt, number, record.log)
+            for number, record in enumerate(read_steps(attempt, len(order.spec.steps)))
+        ),
+        system_logs=status.system_logs if status else (),
+        directory=f"{order.spec.owner}/{order.key}",
+    )
+
+
+def _with_tails(attempt: Attempt, number: int, step: StepLog) -> StepLog:
+    if step.end_time is not None:
+        return step
+    return replace(step, stdout=tail(attempt.stdout(number)), stderr=tail(attempt.stderr(number)))
+
+
+def _last_words(attempt: Attempt) -> str:
+    return last_line(tail(attempt.worker_log)) or "it was killed, or its machine went down"
+
+
+def terminate(attempt: Attempt) -> bool:
+    """Tell the worker to stop; whether there is one."""
+    pid = (read(attempt.worker) or {}).get("pid")
+    if not isinstance(pid, int):
+        return is_alive(attempt)
+    if not hasattr(os, "pidfd_open"):
+        alive = is_alive(attempt)
+        if alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        return alive
+    try:
+        worker = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return is_alive(attempt)
+    try:
+        # The lock is held, so its holder lives, so this descriptor is the holder's and not a later process's.
+        alive = is_alive(attempt)
+        if alive:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(worker, signal.SIGTERM)
+        return alive
+    finally:
+        os.close(worker)
+
+
+def clear(attempt: Attempt, order: Order, environment: Mapping[str, str]) -> None:
+    """End and remove what a worker that died left behind."""
+    runtime = runtime_name(order)
+    if runtime in ("podman", "docker"):
+        remove(runtime, [attempt.container(number) for number in range(len(order.spec.steps))], environment)
+    else:
+        kill_marked(order.key)

@@ -1,0 +1,221 @@
+"""Run steps in containers, through the command line that podman and docker share."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Any
+
+from wesgate.core.spec import Resources, Step
+from wesgate.worker.faults import Fault
+from wesgate.worker.interrupts import Interrupts
+from wesgate.worker.layout import Limits, tail
+from wesgate.worker.mounts import Mount
+from wesgate.worker.runtimes import KILLED, Ended, Launch, Task, check_environment, last_line
+
+LABEL = "wesgate.key"
+CALL_TIMEOUT_S = 120.0
+
+# runc and crun refuse a container with less; it could not start.
+LEAST_MEMORY_BYTES = 6 * 1024 * 1024
+
+# Fixed for every task, whatever it asks for. label=disable: bind-mounted files of the host keep their SELinux labels,
+# which a confined container may not read.
+CONFINED = (
+    "--log-driver=none", "--cap-drop=all", "--security-opt=no-new-privileges", "--security-opt=label=disable",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Containers:
+    """`program` is podman or docker. The client inherits the worker's environment, never the step's."""
+
+    program: str
+    task: Task
+    interrupts: Interrupts
+
+    def prepare(self) -> None:
+        for image in dict.fromkeys(self._image(step) for step in self.task.order.spec.steps):
+            if not image:
+                raise Fault("a step names no image, and this service has no default image")
+            if image.startswith("-"):
+                raise Fault(f"{image!r} is not the name of an image")
+            if self._call("image", "inspect", "--format", "{{.Id}}", image).returncode != 0:
+                self._pull(image)
+
+    def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
+        order, attempt = self.task.order, self.task.attempt
+        environment = attempt.directory / f"env-{number}"
+        lines, odd = env_file(step.env)
+        environment.touch(mode=0o600)
+        environment.write_text(lines, encoding="utf-8", errors="surrogateescape")
+        argv = (
+            self.program, "run", "--name", attempt.container(number), "--label", f"{LABEL}={order.key}",
+            "--pull=never", *CONFINED, *self._user(), *limits(order.spec.resources, order.limits),
+            "--env-file", str(environment), *odd,
+            *(flag for mount in self.task.mounts for flag in ("--mount", mount_option(mount))),
+            *(("--workdir", step.workdir) if step.workdir else ()),
+            *(("--interactive",) if stdin else ()),
+            "--entrypoint", "", self._image(step), *step.command,
+        )  # fmt: skip
+        return Launch(argv)
+
+    def send(self, number: int, process_group: int, signal: int) -> None:
+        del process_group  # the client's; signals go to the container
+        # The kernel drops what the first process of a container does not catch: waiting for it would be in vain.
+        in_vain = signal == SIGTERM and not self._catches_term(number)
+        self._call("kill", "--signal", str(int(SIGKILL if in_vain else signal)), self.task.attempt.container(number))
+
+    def ended(self, number: int, returncode: int) -> Ended:
+        state = self._state(number)
+        if state.get("Running"):
+            # Only the client ended: it was killed, or lost its connection. The container goes on.
+            self._wait(number)
+            state = self._state(number)
+        return read_end(state, returncode, last_line(tail(self.task.attempt.stderr(number))), self._memory())
+
+    def clear(self, number: int, process_group: int) -> None:
+        del process_group
+        remove(self.program, [self.task.attempt.container(number)], None)
+        (self.task.attempt.directory / f"env-{number}").unlink(missing_ok=True)
+
+    def _image(self, step: Step) -> str:
+        return step.image or self.task.order.limits.default_image
+
+    def _memory(self) -> int | None:
+        return memory_bytes(self.task.order.spec.resources) if self.task.order.limits.memory else None
+
+    def _user(self) -> tuple[str, ...]:
+        # What steps write must belong to whom the worker is: in podman that is the container's root, with no more
+        # rights than the worker has; docker's daemon maps nobody.
+        user = "0:0" if self.program == "podman" else f"{os.getuid()}:{os.getgid()}"
+        return ("--user", user)
+
+    def _pull(self, image: str) -> None:
+        log = self.task.attempt.directory / "pull.log"
+        with log.open("wb") as out:
+            child = subprocess.Popen(
+                [self.program, "pull", "--quiet", image], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        try:
+            while not self.interrupts.wait_for(child):
+                self.interrupts.check()
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        if child.returncode != 0:
+            raise Fault(f"image {image} is not on this machine and cannot be pulled: {last_line(tail(log))}")
+
+    def _catches_term(self, number: int) -> bool:
+        pid = self._state(number).get("Pid")
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return True
+        caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
+        return bool(int(caught, 16) & 1 << SIGTERM - 1)
+
+    def _wait(self, number: int) -> None:
+        child = subprocess.Popen(
+            [self.program, "wait", self.task.attempt.container(number)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        if not self.interrupts.wait_for(child):
+            child.kill()
+            self.send(number, 0, SIGKILL)
+        child.wait()
+
+    def _state(self, number: int) -> Mapping[str, Any]:
+        reply = self._call(
+            "inspect", "--type=container", "--format", "{{json .State}}", self.task.attempt.container(number)
+        )
+        try:
+            state = json.loads(reply.stdout)
+        except ValueError:
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def _call(self, *args: str) -> subprocess.CompletedProcess[bytes]:
+        return _run([self.program, *args], None)
+
+
+def read_end(state: Mapping[str, Any], returncode: int, complaint: str, memory: int | None) -> Ended:
+    """How a container ended, by its own record: the client's 125 to 127 may be the step's or the client's."""
+    started = str(state.get("StartedAt", "0001"))
+    if not state or started.startswith("0001"):
+        if returncode in (126, 127):
+            return Ended(returncode, note=f"the command cannot be run: {complaint}")
+        return Ended(returncode, problem=f"the container could not be started: {complaint}")
+    code = int(state.get("ExitCode", returncode))
+    if state.get("OOMKilled") or (code == KILLED and memory is not None):
+        return Ended(code, note=f"killed: out of memory (limit {memory or 'of the machine'} bytes)")
+    if code == KILLED:
+        return Ended(code, note="killed (SIGKILL), probably because the machine ran out of memory")
+    return Ended(code)
+
+
+def memory_bytes(resources: Resources) -> int | None:
+    """The memory limit; None without one."""
+    return max(LEAST_MEMORY_BYTES, int(resources.ram_gb * 1e9)) if resources.ram_gb else None
+
+
+def limits(resources: Resources, limits: Limits) -> list[str]:
+    """What a container may use of the machine. Asking for more processors than there are is refused by docker."""
+    flags = [] if limits.network else ["--network=none"]
+    if not limits.memory:
+        return flags
+    flags.append(f"--pids-limit={limits.pids}")
+    memory = memory_bytes(resources)
+    if memory is not None:
+        flags.append(f"--memory={memory}")
+    if resources.cpu_cores:
+        flags.append(f"--cpus={min(resources.cpu_cores, float(os.cpu_count() or 1)):g}")
+    return flags
+
+
+def mount_option(mount: Mount) -> str:
+    """The value of `--mount`, which both clients read as one CSV line: any character but a line break can be quoted."""
+    text = io.StringIO()
+    fields = [
+        "type=bind",
+        f"source={mount.source}",
+        f"target={mount.target}",
+        *([] if mount.writable else ["readonly"]),
+    ]
+    if any("\n" in field or "\r" in field for field in fields):
+        raise Fault(f"a container cannot show {mount.target!r}: its path has a line break")
+    csv.writer(text, lineterminator="").writerow(fields)
+    return text.getvalue()
+
+
+def env_file(environment: Mapping[str, str]) -> tuple[str, list[str]]:
+    """An environment as the lines of a file, which other users of the host cannot read, and the flags for values with
+    line breaks, which such a file cannot hold."""
+    check_environment(environment)
+    broken = {name: value for name, value in environment.items() if "\n" in value or "\r" in value}
+    lines = [f"{name}={value}\n" for name, value in environment.items() if name not in broken]
+    return "".join(lines), [f"--env={name}={value}" for name, value in broken.items()]
+
+
+def remove(program: str, names: list[str], environment: Mapping[str, str] | None) -> None:
+    """Stop and remove these containers, those that are there. Safe to repeat."""
+    _run([program, "rm", "--force", *(("--time=0", "--ignore") if program == "podman" else ()), *names], environment)
+
+
+def _run(argv: list[str], environment: Mapping[str, str] | None) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=CALL_TIMEOUT_S, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Fault(f"{argv[0]} {argv[1]} gave no answer within {CALL_TIMEOUT_S:.0f} s") from error
+    except FileNotFoundError as error:
+        raise Fault(f"{argv[0]} is not installed on this machine any more") from error

@@ -1,0 +1,183 @@
+"""Put a task's outputs where they are wanted, by rename, from files that no step can still change."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from urllib.parse import quote
+
+from wesgate.core.report import OutputFile
+from wesgate.core.spec import FileType, Output
+from wesgate.worker.faults import Fault
+from wesgate.worker.inside import directory, open_regular, real_directory, resolve
+from wesgate.worker.mounts import Mount, covering, has_wildcards, relative
+from wesgate.worker.places import Places, container_path, host_path
+
+CHUNK_BYTES = 16 << 20
+
+
+def deliver(output: Output, mounts: Sequence[Mount], allowed: Places) -> list[OutputFile]:
+    """Everything that this output is. An output that is not there, or is no regular file, is a `Fault` naming it."""
+    path = container_path(output.path, f"output {output.path}")
+    if has_wildcards(path):
+        return _deliver_matches(output, path, mounts, allowed)
+    if output.type is FileType.DIRECTORY:
+        return _listed(output, host_path(output.url))
+    return [_deliver_file(path, output.url, mounts, allowed)]
+
+
+def below(url: str, inner: str) -> str:
+    """The URL of a file inside a directory's URL; what is not a URL but a path is not quoted."""
+    return url.rstrip("/") + "/" + (inner if url.startswith("/") else quote(inner))
+
+
+def matches(pattern: str, mounts: Sequence[Mount]) -> list[str]:
+    """The container paths that match, part by part as a shell does it: a leading dot must be written."""
+    found = ["/"]
+    for part in pattern.strip("/").split("/"):
+        if has_wildcards(part):
+            found = [
+                posixpath.join(at, name)
+                for at in found
+                for name in sorted(_names(mounts, at))
+                if fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
+            ]
+        else:
+            found = [posixpath.join(at, part) for at in found]
+    return found
+
+
+def _deliver_matches(output: Output, pattern: str, mounts: Sequence[Mount], allowed: Places) -> list[OutputFile]:
+    found = matches(pattern, mounts)
+    files = list(found) if output.type is FileType.FILE else [file for at in found for file in _under(mounts, at)]
+    if not files:
+        raise Fault(f"output {output.path} matches nothing")
+    return [
+        _deliver_file(file, below(output.url, _without_prefix(file, output.path_prefix)), mounts, allowed)
+        for file in files
+    ]
+
+
+def _without_prefix(path: str, prefix: str) -> str:
+    return path.removeprefix(prefix).lstrip("/")
+
+
+def _under(mounts: Sequence[Mount], path: str) -> Iterator[str]:
+    for name in sorted(_names(mounts, path)):
+        inner = posixpath.join(path, name)
+        kind = _kind(mounts, inner)
+        if stat.S_ISDIR(kind):
+            yield from _under(mounts, inner)
+        elif stat.S_ISREG(kind):
+            yield inner
+
+
+def _kind(mounts: Sequence[Mount], path: str) -> int:
+    mount = covering(mounts, path)
+    parts = relative(mount, path) if mount else []
+    if mount is None or not parts:
+        return 0
+    with suppress(OSError), directory(mount.source, parts[:-1]) as parent:
+        return os.stat(parts[-1], dir_fd=parent, follow_symlinks=False).st_mode
+    return 0
+
+
+def _names(mounts: Sequence[Mount], path: str) -> list[str]:
+    real = resolve(mounts, path)
+    mount = covering(mounts, real)
+    if mount is None or not mount.directory:
+        return []
+    with suppress(OSError), directory(mount.source, relative(mount, real)) as here:
+        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        try:
+            return os.listdir(listing)  # noqa: PTH208  # an open directory has no path
+        finally:
+            os.close(listing)
+    return []
+
+
+def _deliver_file(path: str, url: str, mounts: Sequence[Mount], allowed: Places) -> OutputFile:
+    what = f"output {path}"
+    target = allowed.writable(host_path(url), what)
+    try:
+        file = open_regular(mounts, path)
+    except FileNotFoundError as error:
+        raise Fault(f"{what} does not exist") from error
+    except PermissionError as error:
+        raise Fault(f"{what} may not be read by this service: let the step make it readable") from error
+    try:
+        source = covering(mounts, resolve(mounts, path))
+        put(file, target, may_link=source is not None and source.writable)
+        return OutputFile(url, path, os.fstat(file).st_size)
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise Fault(f"{what} cannot be put at {url}: {error.strerror}") from error
+    finally:
+        os.close(file)
+
+
+def put(file: int, target: str, *, may_link: bool = True) -> None:
+    """Make this open file the one at `target`, a real path: as a hard link where that can be, else as a copy.
+
+    An input that turns up as an output must be copied: writing to a link of it later would change the input.
+    """
+    parent, name = posixpath.split(target)
+    with real_directory(parent, make=True) as folder:
+        if _is_at(file, name, folder):
+            return
+        new = f".{name[:200]}.{os.getpid()}.new"
+        with suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=folder)
+        try:
+            if not (may_link and _linked(file, new, folder)):
+                _copied(file, new, folder)
+            os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=folder)
+            raise
+
+
+def _is_at(file: int, name: str, folder: int) -> bool:
+    with suppress(FileNotFoundError):
+        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.path.samestat(there, os.fstat(file))
+    return False
+
+
+def _linked(file: int, new: str, folder: int) -> bool:
+    # Through /proc the open file itself is linked, whatever its old name means by now. It fails across file systems,
+    # for another owner's file where protected_hardlinks is on, and where there is no /proc.
+    with suppress(OSError):
+        os.link(f"/proc/self/fd/{file}", new, dst_dir_fd=folder, follow_symlinks=True)
+        return True
+    return False
+
+
+def _copied(file: int, new: str, folder: int) -> None:
+    mode = os.fstat(file).st_mode & 0o777
+    copy = os.open(
+        new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode | 0o200, dir_fd=folder
+    )
+    with os.fdopen(copy, "wb") as out:
+        offset = 0
+        while chunk := os.pread(file, CHUNK_BYTES, offset):
+            out.write(chunk)
+            offset += len(chunk)
+
+
+def _listed(output: Output, path: str) -> list[OutputFile]:
+    files = []
+    base = os.path.realpath(path)
+    for folder, folders, names in os.walk(base):
+        folders.sort()
+        for name in sorted(names):
+            full = posixpath.join(folder, name)
+            seen = os.lstat(full)
+            if stat.S_ISREG(seen.st_mode):
+                inner = posixpath.relpath(full, base)
+                files.append(OutputFile(below(output.url, inner), posixpath.join(output.path, inner), seen.st_size))
+    return files

@@ -1,0 +1,77 @@
+"""Start workers fast: a process with everything imported forks one for each order it gets.
+
+It speaks over the one socket it inherits: a line with the attempt's directory, with the lock attached, and back a line
+with the worker's process id or what went wrong. It has no threads, ends when the socket is closed, and the workers
+outlive it as they outlive the service.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+
+from wesgate.worker.main import main
+
+MESSAGE_BYTES = 8192
+
+
+def serve(channel: socket.socket) -> None:
+    """Fork a worker for each message until the other side is gone."""
+    # The kernel reaps children whose SIGCHLD is ignored.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Workers start with it blocked: one that is sent before they can take it waits for them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    while True:
+        message, files, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
+        if not message:
+            return
+        try:
+            channel.sendall(f"{_fork(channel, message.decode().rstrip(), files[0])}\n".encode())
+        except OSError as error:
+            with suppress(OSError):
+                channel.sendall(f"error {error.strerror}\n".encode())
+        finally:
+            for file in files:
+                os.close(file)
+
+
+def _fork(channel: socket.socket, directory: str, lock: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        _be_a_worker(channel, directory, lock)
+    return pid
+
+
+def _be_a_worker(channel: socket.socket, directory: str, lock: int) -> None:
+    code = 1
+    try:
+        os.setsid()
+        channel.close()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _stream_to(os.path.join(directory, "worker.log"))  # noqa: PTH118  # nothing else needs a Path here
+        code = main(directory, lock)
+    except BaseException:  # the next line is the only place where it can be told
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _stream_to(path: str) -> None:
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.close(nothing)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as inherited:
+        serve(inherited)

@@ -1,0 +1,81 @@
+"""Wake the worker for what it waits for: an ended child, a cancel."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from wesgate.worker.faults import Canceled, Stopped
+
+GLANCE_S = 1.0
+"""How often the cancel marker is looked for, should the signal be lost."""
+
+
+@dataclass(slots=True)
+class Interrupts:
+    """Whether the attempt is to stop.
+
+    A cancel is the marker; the signal only says to look. SIGTERM without the marker is the machine's: it shuts down, or
+    a scheduler takes it away.
+    """
+
+    marker: Path
+    terminated: bool = False
+    _reader: int = field(default=-1, init=False)
+
+    def install(self) -> None:
+        """Take over this process's SIGTERM and SIGCHLD."""
+        self._reader, writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._terminate)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # the default would not write to the wake-up pipe
+        # Whoever starts a worker blocks SIGTERM, so that one that comes early is not lost and does not kill.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def check(self) -> None:
+        """Raise `Canceled` or `Stopped` if this attempt is to stop."""
+        if self.marker.exists():
+            raise Canceled("canceled")
+        if self.terminated:
+            raise Stopped("the worker was stopped with its machine (SIGTERM)")
+        if not self.marker.parent.exists():
+            raise Stopped("the attempt's directory was removed")
+
+    def requested(self) -> bool:
+        # Without its directory nobody could find, cancel or read this attempt any more.
+        return self.terminated or self.marker.exists() or not self.marker.parent.exists()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, at most this long, until a signal comes in."""
+        ready, _, _ = select.select([self._reader], [], [], seconds)
+        if ready:
+            os.read(self._reader, 4096)
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """Wait for something that other threads do; raise as soon as the attempt is to stop."""
+        pause = 0.001
+        while not done():
+            self.check()
+            self.wait(pause)
+            pause = min(pause * 2, 0.1)
+
+    def wait_for(self, child: Popen[Any], deadline: float | None = None) -> bool:
+        """Wait until this child ended (True), or until a cancel or the deadline on the monotonic clock (False)."""
+        while child.poll() is None:
+            left = GLANCE_S if deadline is None else min(GLANCE_S, deadline - time.monotonic())
+            if left <= 0 or (deadline is None and self.requested()):
+                return False
+            self.wait(left)
+        return True
+
+    def _terminate(self, *_: object) -> None:
+        self.terminated = True

@@ -1,0 +1,103 @@
+"""Which host paths a task may name: real paths under the allowed roots, and nothing of the service's own."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from wesgate.core.paths import within
+from wesgate.worker.faults import Fault
+
+ATTEMPT = re.compile(r"wg-[0-9a-f]{32}-\d+\Z")
+
+# A mount over one of these would show a step another system than the one it runs on.
+KERNEL_PLACES = ("/proc", "/sys", "/dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The host directories of one task; all are real paths, links resolved."""
+
+    files_root: str
+    own: str
+    roots: tuple[str, ...]
+
+    def readable(self, path: str, what: str) -> str:
+        """The real path behind this one, which exists and may be read. `what` names it in the sentence otherwise."""
+        real = self._allowed(path, what)
+        if not os.path.lexists(real):
+            raise Fault(f"{what} does not exist: there is no {path}")
+        return real
+
+    def writable(self, path: str, what: str) -> str:
+        """The real path behind this one, which need not exist yet and may be written."""
+        real = self._allowed(path, what)
+        # Whoever may write into an attempt's directory may forge its order, its records and its result.
+        inner = PurePosixPath(real).relative_to(self.own).parts if within(real, self.own) else None
+        if inner == () or (inner and ATTEMPT.match(inner[0]) and inner[1:2] != ("files",)):
+            raise Fault(f"{what} would overwrite the service's own records: choose another directory than {path}")
+        return real
+
+    def _allowed(self, path: str, what: str) -> str:
+        if "\0" in path:
+            raise Fault(f"{what} has a zero byte in its path")
+        real = os.path.realpath(path)
+        if within(real, self.own):
+            return real
+        # A root that happens to hold the shared root must not open every owner's files.
+        if within(real, self.files_root) or within(self.files_root, real):
+            raise Fault(f"{what} is not available to this owner: {path}")
+        if not any(within(real, root) for root in self.roots):
+            raise Fault(f"{what} is outside the directories that this service may use ({self._named()}): {path}")
+        return real
+
+    def _named(self) -> str:
+        return ", ".join((self.own, *self.roots))
+
+
+def places(files_root: str, owner: str, roots: tuple[str, ...]) -> Places:
+    """The places of this owner's tasks."""
+    root = os.path.realpath(files_root)
+    return Places(root, posixpath.join(root, owner), tuple(os.path.realpath(path) for path in roots))
+
+
+def scheme(url: str) -> str:
+    """`file` for `file://` URLs and bare absolute paths, else the URL's own scheme in lower case."""
+    if url.startswith("/"):
+        return "file"
+    return url.partition("://")[0].lower() if "://" in url else ""
+
+
+def host_path(url: str) -> str:
+    """The path of a `file://` URL, percent-decoded, or the bare path itself. Only this host's files have one."""
+    if url.startswith("/"):
+        return url
+    host, slash, rest = url[len("file://") :].partition("/")
+    if not slash or host not in ("", "localhost"):
+        raise Fault(f"{url} names another host's file; write file:///path")
+    return unquote(slash + rest)
+
+
+def redacted(url: str) -> str:
+    """The URL without what may be secret in it: user, password, query."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme not in ("", "file") else url
+    except ValueError:
+        return "(a URL that cannot be read)"
+
+
+def container_path(path: str, what: str) -> str:
+    """A container path in one spelling. It is absolute, not `/`, and not where the kernel shows its own files."""
+    if not path.startswith("/") or "\0" in path:
+        raise Fault(f"{what} needs an absolute path in the container, not {path!r}")
+    clean = "/" + posixpath.normpath(path).lstrip("/")
+    if clean == "/":
+        raise Fault(f"{what} would replace the container's whole file system: choose a directory below /")
+    if any(within(clean, place) for place in KERNEL_PLACES):
+        raise Fault(f"{what} lies under {clean.split('/')[1]!r}, which belongs to the kernel: choose another path")
+    return clean

@@ -1,0 +1,153 @@
+"""Find out which runtimes work on this machine, by trying them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wesgate.worker.containers import CONFINED
+from wesgate.worker.mounts import Mount
+from wesgate.worker.process import SYSTEM_PATH, UNSHARE, bubblewrap_options, private_file, script_text
+from wesgate.worker.runtimes import last_line
+from wesgate.worker.sandbox import PROGRAM_PLACES, look, skeleton
+
+PROBE_TIMEOUT_S = 20.0
+
+RUNTIMES = ("podman", "docker", "process:bubblewrap", "process:namespace", "process:plain")
+"""From most to least wanted."""
+
+IGNORED = "limits are not supported"
+"""What podman says, in the stream of the container, when it goes on without them: rootless, on cgroups v1."""
+
+LIMITS = ("--pids-limit=100", "--memory=64000000", "--cpus=1")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a runtime works; `reason` says why not. `limits` says whether it can limit memory and processors."""
+
+    runtime: str
+    works: bool
+    reason: str = ""
+    limits: bool = True
+
+
+Try = Callable[[Sequence[str]], str | None]
+"""Run a command; None if it went well, else why not."""
+
+
+def trying(environment: Mapping[str, str], timeout_s: float = PROBE_TIMEOUT_S) -> Try:
+    """Tries with this environment, each bounded in time."""
+
+    def run(argv: Sequence[str]) -> str | None:
+        if shutil.which(argv[0], path=environment.get("PATH")) is None:
+            return f"{argv[0]} is not installed"
+        try:
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                timeout=timeout_s, check=False, env=environment,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f"`{' '.join(argv[:2])}` gave no answer within {timeout_s:.0f} s"
+        except OSError as error:
+            return f"{argv[0]} cannot be run: {error.strerror}"
+        if done.returncode == 0 and IGNORED not in done.stderr:
+            return None
+        return last_line(done.stderr) or f"`{' '.join(argv[:2])}` exited with code {done.returncode}"
+
+    return run
+
+
+def probe(runtime: str, attempt: Try, *, network: bool = True) -> Verdict:
+    """Whether this runtime works here; `network` says whether steps are to reach it."""
+    match runtime:
+        case "podman":
+            return _podman(attempt, network=network)
+        case "docker":
+            return _verdict(runtime, attempt(["docker", "info", "--format", "{{.ServerVersion}}"]))
+        case "process:bubblewrap":
+            return _linux(runtime, attempt, bubblewrap_trial)
+        case "process:namespace":
+            return _linux(runtime, attempt, namespace_trial)
+        case "process:plain":
+            return Verdict(runtime, works=True, limits=False)
+        case _:
+            return Verdict(runtime, works=False, reason=f"there is no runtime {runtime}; use {', '.join(RUNTIMES)}")
+
+
+def choose(wanted: str, attempt: Try, *, network: bool = True) -> tuple[Verdict | None, list[Verdict]]:
+    """The first runtime that works among those wanted (`auto`, `process`, or one by name), and those tried before it.
+
+    Plain is last in `process` and `auto` and always works."""
+    rejected: list[Verdict] = []
+    for runtime in candidates(wanted):
+        verdict = probe(runtime, attempt, network=network)
+        if verdict.works:
+            return verdict, rejected
+        rejected.append(verdict)
+    return None, rejected
+
+
+def candidates(wanted: str) -> tuple[str, ...]:
+    if wanted == "auto":
+        return RUNTIMES
+    if wanted == "process":
+        return tuple(runtime for runtime in RUNTIMES if runtime.startswith("process:"))
+    return (wanted,)
+
+
+def bubblewrap_trial(home: str) -> list[str]:
+    """A program in the sandbox that steps get."""
+    entries = skeleton([Mount(home, "/tmp", writable=True)], (), home, look)  # noqa: S108  # the sandbox's own
+    return ["bwrap", *bubblewrap_options(entries, {"PATH": SYSTEM_PATH}, "/"), "--", "/bin/sh", "-c", "exec true"]
+
+
+def namespace_trial(home: str) -> list[str]:
+    """The same without bubblewrap."""
+    (Path(home) / "root").mkdir()
+    script = Path(home) / "trial.sh"
+    entries = skeleton([Mount(home, "/tmp", writable=True)], (), home, look)  # noqa: S108  # the sandbox's own
+    private_file(script, script_text(entries, {"PATH": SYSTEM_PATH}, "/", home, str(Path(home) / "entered")))
+    return [*UNSHARE, "/bin/sh", str(script), "true"]
+
+
+def _podman(attempt: Try, *, network: bool) -> Verdict:
+    with TemporaryDirectory(prefix="wesgate-probe-") as home:
+        trial = podman_trial(home, network=network)
+        limited = attempt([*trial[:3], *LIMITS, *trial[3:]])
+        if limited is None:
+            return Verdict("podman", works=True)
+        bare = attempt(trial)
+    if bare is None:
+        return Verdict("podman", works=True, limits=False, reason=f"without limits on memory and processors: {limited}")
+    return Verdict("podman", works=False, reason=bare)
+
+
+def podman_trial(home: str, *, network: bool) -> list[str]:
+    """A shell in a container that has the host's programs in place of an image: nothing has to be pulled, and no
+    overlay mounted, to find out whether a container starts."""
+    shown = []
+    for place in PROGRAM_PLACES:
+        listing = look(place)
+        if listing is not None and listing.link is not None:
+            Path(home + place).symlink_to(listing.link)
+        elif listing is not None:
+            shown += ["--volume", f"{place}:{place}:ro"]
+    isolated = [] if network else ["--network=none"]
+    return ["podman", "run", "--rm", *CONFINED, *isolated, *shown, "--rootfs", home, "/bin/sh", "-c", ":"]
+
+
+def _linux(runtime: str, attempt: Try, trial: Callable[[str], list[str]]) -> Verdict:
+    if sys.platform != "linux":
+        return Verdict(runtime, works=False, reason="only Linux has namespaces")
+    with TemporaryDirectory(prefix="wesgate-probe-") as home:
+        return _verdict(runtime, attempt(trial(home)))
+
+
+def _verdict(runtime: str, problem: str | None) -> Verdict:
+    return Verdict(runtime, works=problem is None, reason=problem or "")

@@ -1,0 +1,300 @@
+"""Run steps as programs of this host, ignoring their images.
+
+Three ways, from most to least closed: `bubblewrap` and `namespace` show a step the file system that `sandbox.py` plans,
+`plain` shows it the host's own. Memory is not limited in any of them: a limit on address space would break programs
+that reserve much and use little, and cgroups are not ours to make.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL
+
+from wesgate.core.spec import Step
+from wesgate.worker.layout import tail
+from wesgate.worker.leftovers import MARK, kill_marked
+from wesgate.worker.mounts import Mount, covering
+from wesgate.worker.runtimes import KILLED, Ended, Launch, Task, check_environment, exit_code, last_line
+from wesgate.worker.sandbox import Directory, Entry, Link, look, skeleton
+
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+# Flags that a mount in a user namespace inherits and may not lose when it is made read-only.
+LOCKED_FLAGS = {
+    os.ST_NOSUID: "nosuid", os.ST_NODEV: "nodev", os.ST_NOEXEC: "noexec",
+    os.ST_NOATIME: "noatime", os.ST_NODIRATIME: "nodiratime", os.ST_RELATIME: "relatime",
+} if hasattr(os, "ST_RELATIME") else {}  # fmt: skip
+
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+UNSHARE = (
+    "unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+)  # fmt: skip
+
+ENTERED = '"exit-code"'
+"""What the marker file holds once a step's own command was reached, in bubblewrap's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Without a sandbox: the host's own paths, under the worker's own user. Nothing keeps a step from other files."""
+
+    task: Task
+
+    def prepare(self) -> None:
+        """The mounts are shown as links, by whoever made the plan."""
+
+    def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
+        del number, stdin
+        tmp = str(self.task.attempt.tmp)
+        return Launch(
+            step.command,
+            step_environment(self.task, step, tmp),
+            step.workdir or tmp,
+            dies_with_worker=True,
+        )
+
+    def send(self, number: int, process_group: int, signal: int) -> None:
+        del number
+        send_group(process_group, signal)
+
+    def ended(self, number: int, returncode: int) -> Ended:
+        del number
+        return Ended(exit_code(returncode), note=_killed(returncode))
+
+    def clear(self, number: int, process_group: int) -> None:
+        del number
+        send_group(process_group, SIGKILL)
+        kill_marked(self.task.order.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Sandboxed:
+    """In namespaces of its own, by `bubblewrap` or, without it, by util-linux' `unshare` and a script."""
+
+    task: Task
+    with_bubblewrap: bool
+
+    def prepare(self) -> None:
+        (self.task.attempt.directory / "root").mkdir(exist_ok=True)
+        (self.task.attempt.directory / "empty").mkdir(exist_ok=True)
+
+    def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
+        del stdin
+        environment = step_environment(self.task, step, "/tmp")  # noqa: S108  # the sandbox's own
+        home = self.task.attempt.directory
+        visible = [*self.task.order.limits.visible, *resolver_places()]
+        entries = skeleton(self.task.mounts, visible, str(home / "empty"), look)
+        self._marker(number).write_bytes(b"")
+        workdir = step.workdir or "/tmp"  # noqa: S108  # the sandbox's own
+        if self.with_bubblewrap:
+            return self._bubblewrap(number, step, bubblewrap_options(entries, environment, workdir))
+        script = home / f"sandbox-{number}.sh"
+        private_file(script, script_text(entries, environment, workdir, str(home), str(self._marker(number))))
+        return Launch(self._unshare(script, step), {"PATH": SYSTEM_PATH}, "/", dies_with_worker=True)
+
+    def send(self, number: int, process_group: int, signal: int) -> None:
+        inner = self._inner_group(number) if self.with_bubblewrap else None
+        if inner is not None:
+            send_group(inner, signal)
+        # bubblewrap itself would end at once, and everything in it, without a grace.
+        if inner is None or signal == SIGKILL:
+            send_group(process_group, signal)
+
+    def ended(self, number: int, returncode: int) -> Ended:
+        complaint = last_line(tail(self.task.attempt.stderr(number)))
+        if returncode >= 0 and ENTERED not in self._marker(number).read_text():
+            return Ended(returncode, problem=f"the sandbox could not be set up: {complaint}")
+        return Ended(exit_code(returncode), note=_killed(returncode))
+
+    def clear(self, number: int, process_group: int) -> None:
+        del process_group  # whatever is left of it died with the first process of its namespace
+        for name in (f"sandbox-{number}.sh", f"options-{number}", self._marker(number).name):
+            (self.task.attempt.directory / name).unlink(missing_ok=True)
+
+    def _inner_group(self, number: int) -> int | None:
+        with suppress(OSError):
+            told = re.search(r'"child-pid": *(\d+)', self._marker(number).read_text())
+            return int(told[1]) if told else None
+        return None
+
+    def _marker(self, number: int) -> Path:
+        return self.task.attempt.directory / f"entered-{number}"
+
+    def _bubblewrap(self, number: int, step: Step, options: Sequence[str]) -> Launch:
+        # By a file, since an environment in an argument list can be read by every user of the host.
+        path = self.task.attempt.directory / f"options-{number}"
+        private_file(path, "".join(option + "\0" for option in options))
+        given = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        status = os.open(self._marker(number), os.O_WRONLY | os.O_CLOEXEC)
+        argv = (
+            "bwrap", "--args", str(given), "--json-status-fd", str(status), *self._network("--unshare-net"),
+            "--", "/bin/sh", "-c", 'exec "$@"', "sh", *step.command,
+        )  # fmt: skip
+        return Launch(argv, {"PATH": SYSTEM_PATH}, "/", dies_with_worker=True, files=(given, status))
+
+    def _unshare(self, script: Path, step: Step) -> tuple[str, ...]:
+        return (*UNSHARE, *self._network("--net"), "/bin/sh", str(script), *step.command)
+
+    def _network(self, flag: str) -> tuple[str, ...]:
+        return () if self.task.order.limits.network else (flag,)
+
+
+def step_environment(task: Task, step: Step, home: str) -> dict[str, str]:
+    """What a step on this host finds in its environment: nothing of the service's but where programs and
+    proxies are."""
+    check_environment(step.env)
+    own = {"PATH": SYSTEM_PATH, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
+    return own | dict(task.order.environment) | dict(step.env) | {MARK: task.order.key}
+
+
+def resolver_places() -> list[str]:
+    """Where the names of hosts are looked up, if /etc only links to it."""
+    real = posixpath.dirname(os.path.realpath("/etc/resolv.conf"))
+    return [real] if real.startswith("/run/") else []
+
+
+def bubblewrap_options(entries: Sequence[Entry], environment: Mapping[str, str], workdir: str) -> list[str]:
+    """bwrap's options for a plan; see bwrap(1)."""
+    options = [
+        "--unshare-user", "--cap-drop", "ALL", "--unshare-pid", "--unshare-ipc", "--new-session", "--die-with-parent",
+        "--proc", "/proc", "--dev", "/dev",
+    ]  # fmt: skip
+    for entry in entries:
+        match entry:
+            case Directory(path):
+                options += ["--dir", path]
+            case Link(path, target):
+                options += ["--symlink", target, path]
+            case Mount():
+                options += ["--bind" if entry.writable else "--ro-bind", entry.source, entry.target]
+    options += ["--remount-ro", "/", "--chdir", workdir]
+    for name, value in environment.items():
+        options += ["--setenv", name, value]
+    return options
+
+
+def script_text(entries: Sequence[Entry], environment: Mapping[str, str], workdir: str, home: str, marker: str) -> str:
+    """A script that builds the planned root in namespaces of its own and runs its arguments there."""
+    q = shlex.quote
+    exports, odd = _exports(environment)
+    inner = f'. /.environment; cd {q(workdir)} || exit 126; ( exec {odd}"$@" ); exit $?'
+    return "\n".join(
+        [
+            "set -eu",
+            "umask 022",
+            f"cd {q(home)}",
+            "mount -t tmpfs -o mode=755 tmpfs root",
+            "cd root",
+            *_script_lines(entries),
+            *_kernel_lines(),
+            f"(umask 077; printf %s {q(exports)} > .environment)",
+            "mkdir -p .old",
+            "pivot_root . .old",
+            "cd /",
+            f"printf %s {q(ENTERED)} > {q('/.old' + marker)}",
+            "umount -l /.old",
+            "rmdir /.old",
+            "mount -o remount,bind,ro /",
+            "exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs /bin/sh -c " + q(inner) + ' sh "$@"',
+            "",
+        ]
+    )
+
+
+def _exports(environment: Mapping[str, str]) -> tuple[str, str]:
+    # A shell exports only what it could name itself; `env` sets the rest.
+    plain = {name: value for name, value in environment.items() if name.isidentifier() and name.isascii()}
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in plain.items())
+    odd = [shlex.quote(f"{name}={value}") for name, value in environment.items() if name not in plain]
+    return exports, f"env {' '.join(odd)} " if odd else ""
+
+
+def _script_lines(entries: Sequence[Entry]) -> Iterator[str]:
+    for number, entry in enumerate(entries):
+        inner = [other for other in entries[:number] if isinstance(other, Mount)]
+        match entry:
+            case Directory(path):
+                yield f"mkdir -p {_here(path)}"
+            case Link(path, target):
+                yield f"mkdir -p {_here(posixpath.dirname(path))}; ln -s {shlex.quote(target)} {_here(path)}"
+            case Mount():
+                if covering(inner, entry.target) is None:
+                    yield _point(entry)
+                yield from _bind(entry)
+
+
+def _here(path: str) -> str:
+    return shlex.quote("." + path)
+
+
+def _point(mount: Mount) -> str:
+    if mount.directory:
+        return f"mkdir -p {_here(mount.target)}"
+    return f"mkdir -p {_here(posixpath.dirname(mount.target))}; : >> {_here(mount.target)}"
+
+
+def _bind(mount: Mount) -> Iterator[str]:
+    yield f"mount --rbind {shlex.quote(mount.source)} {_here(mount.target)}"
+    if not mount.writable:
+        for inner in ("", *_submounts(mount)):
+            flags = ",".join(["remount", "bind", "ro", *_locked(mount.source + inner)])
+            yield f"mount -o {flags} {_here(mount.target + inner)}"
+
+
+def _submounts(mount: Mount) -> list[str]:
+    """Where other file systems are mounted below the source: each must be made read-only for itself."""
+    if not mount.directory:
+        return []
+    with suppress(OSError):
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        points = [_unescaped(line.split(" ")[4]) for line in lines]
+        prefix = mount.source.rstrip("/") + "/"
+        return [point[len(prefix) - 1 :] for point in points if point.startswith(prefix)]
+    return []
+
+
+def _unescaped(text: str) -> str:
+    # mountinfo writes white space and backslashes as three octal digits.
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+def _locked(path: str) -> list[str]:
+    with suppress(OSError):
+        found = os.statvfs(path).f_flag
+        return [name for flag, name in LOCKED_FLAGS.items() if found & flag]
+    return []
+
+
+def _kernel_lines() -> Iterator[str]:
+    # A container's masked /proc cannot be mounted anew; its own is shown then, which hides no processes.
+    yield "mkdir -p proc dev; mount -t proc proc proc 2>/dev/null || mount --rbind /proc proc"
+    yield "mount -t tmpfs -o mode=755 tmpfs dev; mkdir dev/shm dev/pts; chmod 1777 dev/shm"
+    for name in DEVICES:
+        yield f": > dev/{name}; mount --bind /dev/{name} dev/{name}"
+    yield "ln -s /proc/self/fd dev/fd; ln -s fd/0 dev/stdin; ln -s fd/1 dev/stdout; ln -s fd/2 dev/stderr"
+    yield "mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts 2>/dev/null || true; ln -s pts/ptmx dev/ptmx"
+
+
+def private_file(path: Path, text: str) -> None:
+    """Write a file that only this user can read."""
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def send_group(process_group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process_group, number)
+
+
+def _killed(returncode: int) -> str:
+    if returncode in (-SIGKILL, KILLED):
+        return "killed (SIGKILL), probably because the machine ran out of memory"
+    return ""

@@ -1,0 +1,100 @@
+"""What every runtime is: the way one step of a task is started on this host, told to stop, and read when it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wesgate.core.spec import Lane, Step
+from wesgate.worker.faults import Fault
+from wesgate.worker.layout import Attempt, Order
+from wesgate.worker.mounts import Mount
+
+KILLED = 137
+"""The exit code of what SIGKILL ended: 128 + 9."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A process to start. `environment` None keeps the worker's own; `dies_with_worker` asks the kernel to kill it when
+    the worker ends; `files` are descriptors that it inherits, closed in the worker afterwards."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] | None = None
+    directory: str | None = None
+    dies_with_worker: bool = False
+    files: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a step ended. `problem` is set when its command could not be run at all; `note` is for the system logs."""
+
+    exit_code: int
+    problem: str = ""
+    note: str = ""
+
+
+class Runtime(Protocol):
+    """One way to run the steps of one task; knows the task's order and mounts from the start."""
+
+    def prepare(self) -> None:
+        """Make ready what the steps need, once; a `Fault` if that cannot be."""
+        ...
+
+    def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
+        """The process that runs this step. Nothing is started yet."""
+        ...
+
+    def send(self, number: int, process_group: int, signal: int) -> None:
+        """Send a signal to what runs of this step; not to be told apart from a step that just ended."""
+        ...
+
+    def ended(self, number: int, returncode: int) -> Ended:
+        """How the step ended, whose process gave this return code."""
+        ...
+
+    def clear(self, number: int, process_group: int) -> None:
+        """Leave nothing of this step running or lying about. Safe to repeat."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """All that a runtime may know."""
+
+    order: Order
+    attempt: Attempt
+    mounts: tuple[Mount, ...]
+
+
+def runtime_name(order: Order) -> str:
+    """The runtime of this order: heads are the service's own programs and always run plain, on the host."""
+    return "process:plain" if order.spec.lane is Lane.HEAD else order.runtime
+
+
+def exit_code(returncode: int) -> int:
+    """A return code as shells tell it: 128 + n for what signal n ended."""
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Refuse what cannot be an environment variable, or what a runtime could read as something else."""
+    for name, value in environment.items():
+        if not name or name.startswith("#") or name != name.strip() or any(letter in name for letter in "=\n\r\0*"):
+            raise Fault(f"{name!r} cannot be the name of an environment variable")
+        if "\0" in value:
+            raise Fault(f"the environment variable {name} has a zero byte in its value")
+
+
+def last_line(text: str) -> str:
+    """The line of a program's complaint that says most: the last one that is not empty."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""
+
+
+def described(argv: Sequence[str]) -> str:
+    """A command in one short line."""
+    text = " ".join(argv)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,192 @@
+"""Run one step: start it, stream what it says to files, stop it if asked to, and record how it ended."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import IO
+
+from wesgate.core.failpoints import failpoint
+from wesgate.core.report import StepLog
+from wesgate.core.spec import Step
+from wesgate.worker.deliver import put
+from wesgate.worker.faults import Fault
+from wesgate.worker.inside import open_regular
+from wesgate.worker.interrupts import Interrupts
+from wesgate.worker.layout import Attempt, StepRecord, tail, write
+from wesgate.worker.mounts import Mount, covering, relative
+from wesgate.worker.places import container_path
+from wesgate.worker.runtimes import Ended, Launch, Runtime, described
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+FULL_BYTES = 64 * 1024
+"""With less than this free a disk is full."""
+
+KILL_WAIT_S = 10.0
+
+
+def run_step(
+    number: int,
+    step: Step,
+    runtime: Runtime,
+    attempt: Attempt,
+    mounts: Sequence[Mount],
+    interrupts: Interrupts,
+    grace_s: float,
+) -> Ended:
+    """Run this step to its end. Its record and streams are complete when this returns or raises `Canceled` or
+    `Stopped`."""
+    launch = runtime.launch(number, step, stdin=bool(step.stdin))
+    record = StepRecord(StepLog(start_time=now()), container=attempt.container(number))
+    with _streams(step, number, attempt, mounts) as (stdin, out, err):
+        child = _start(launch, stdin, out, err)
+    if isinstance(child, Ended):
+        return _record(number, attempt, record, child)
+    record = replace(record, process_group=child.pid)
+    write(attempt.step(number), record)
+    try:
+        stopped = not interrupts.wait_for(child)
+        if stopped:
+            stop(lambda sent: runtime.send(number, child.pid, sent), child, interrupts, grace_s)
+        failpoint("worker-step-ended")
+        ended = with_cause(runtime.ended(number, child.returncode), attempt)
+        _record(number, attempt, record, ended)
+    finally:
+        runtime.clear(number, child.pid)
+    keep_streams(step, number, attempt, mounts)
+    if stopped:
+        interrupts.check()
+    return ended
+
+
+def with_cause(ended: Ended, attempt: Attempt) -> Ended:
+    """A step that failed on a full disk failed for want of space, whatever it said."""
+    if ended.exit_code == 0 or ended.problem:
+        return ended
+    disk = os.statvfs(attempt.directory)
+    if disk.f_bavail * disk.f_frsize >= FULL_BYTES:
+        return ended
+    return replace(ended, problem="no space left on the disk that holds the task's files")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def stop(
+    send: Callable[[signal.Signals], None], child: subprocess.Popen[bytes], interrupts: Interrupts, grace_s: float
+) -> None:
+    """Ask the child to end, and make it end once the grace is over."""
+    send(signal.SIGTERM)
+    if not interrupts.wait_for(child, time.monotonic() + grace_s):
+        send(signal.SIGKILL)
+        if not interrupts.wait_for(child, time.monotonic() + KILL_WAIT_S):
+            child.kill()
+            child.wait()
+
+
+def keep_streams(step: Step, number: int, attempt: Attempt, mounts: Sequence[Mount]) -> None:
+    """Put what the step said where the task wants it."""
+    for wanted, log in ((step.stdout, attempt.stdout(number)), (step.stderr, attempt.stderr(number))):
+        if not wanted:
+            continue
+        path = container_path(wanted, f"stream {wanted}")
+        mount = covering(mounts, path)
+        if mount is None or not relative(mount, path):
+            raise Fault(f"{wanted} cannot be written: no writable directory is there")
+        file = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            put(file, "/".join([mount.source, *relative(mount, path)]))
+        except OSError as error:
+            if isinstance(error, NotADirectoryError | IsADirectoryError | PermissionError):
+                raise Fault(f"{wanted} cannot be written: {error.strerror}") from error
+            raise
+        finally:
+            os.close(file)
+
+
+class _streams:  # noqa: N801  # used as a function
+    """The three streams of a step, closed in the worker once the step has them."""
+
+    def __init__(self, step: Step, number: int, attempt: Attempt, mounts: Sequence[Mount]) -> None:
+        self.files: list[IO[bytes]] = []
+        self.step, self.number, self.attempt, self.mounts = step, number, attempt, mounts
+
+    def __enter__(self) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+        self.files = [
+            self._stdin(),
+            self.attempt.stdout(self.number).open("ab"),
+            self.attempt.stderr(self.number).open("ab"),
+        ]
+        return self.files[0], self.files[1], self.files[2]
+
+    def __exit__(self, *_: object) -> None:
+        for file in self.files:
+            file.close()
+
+    def _stdin(self) -> IO[bytes]:
+        path = self.step.stdin
+        if not path:
+            return open(os.devnull, "rb")  # noqa: PTH123  # closed by __exit__
+        try:
+            return os.fdopen(open_regular(self.mounts, container_path(path, f"stdin {path}")), "rb")
+        except FileNotFoundError as error:
+            raise Fault(f"stdin {path} of step {self.number} does not exist") from error
+
+
+def _start(launch: Launch, stdin: IO[bytes], out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes] | Ended:
+    try:
+        return subprocess.Popen(
+            launch.argv, stdin=stdin, stdout=out, stderr=err, env=launch.environment, cwd=launch.directory,
+            start_new_session=True, pass_fds=launch.files,
+            preexec_fn=_die_with_parent if launch.dies_with_worker else None,  # noqa: PLW1509  # no threads run here
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        return Ended(NOT_FOUND, note=f"the command cannot be run: {error.strerror}: {error.filename}")
+    except PermissionError as error:
+        return Ended(NOT_EXECUTABLE, note=f"the command cannot be run: {error.strerror}: {error.filename}")
+    except (OSError, ValueError) as error:
+        return Ended(NOT_EXECUTABLE, note=f"the command cannot be run: {error}: {described(launch.argv)}")
+    finally:
+        for file in launch.files:
+            os.close(file)
+
+
+def _record(number: int, attempt: Attempt, record: StepRecord, ended: Ended) -> Ended:
+    log = replace(
+        record.log,
+        exit_code=ended.exit_code,
+        end_time=now(),
+        stdout=tail(attempt.stdout(number)),
+        stderr=tail(attempt.stderr(number)),
+    )
+    record = replace(record, log=log, process_group=None)
+    try:
+        write(attempt.step(number), record)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        attempt.reserve.unlink(missing_ok=True)
+        write(attempt.step(number), record)
+    return ended
+
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    if _libc is not None:
+        with suppress(OSError):
+            _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -1,0 +1,225 @@
+"""One attempt under way: inputs in, steps one after the other, outputs out, one outcome."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import traceback
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from wesgate.core.failpoints import FailpointRaised, failpoint
+from wesgate.core.paths import within
+from wesgate.core.report import OutputFile, TaskReport
+from wesgate.core.spec import TaskSpec
+from wesgate.core.states import State
+from wesgate.worker.containers import Containers
+from wesgate.worker.deliver import deliver
+from wesgate.worker.faults import Fault, Fenced, StepFault, Stopped
+from wesgate.worker.inside import real_directory
+from wesgate.worker.interrupts import Interrupts
+from wesgate.worker.layout import Attempt, Order, Outcome, Status, StepRecord, read_steps, write
+from wesgate.worker.localize import localize, output_directories, refuse_unsupported_outputs
+from wesgate.worker.mounts import Mount, plan, writable_directories
+from wesgate.worker.places import container_path, places
+from wesgate.worker.points import Points
+from wesgate.worker.process import Plain, Sandboxed
+from wesgate.worker.runtimes import Ended, Runtime, Task, described, runtime_name
+from wesgate.worker.sandbox import PROGRAM_PLACES
+from wesgate.worker.steps import now, run_step
+from wesgate.worker.wake import wake
+
+RESERVE_BYTES = 256 * 1024
+"""Held so that the records and the result can be written when the disk is full."""
+
+
+class Work:
+    """One attempt under way."""
+
+    def __init__(self, order: Order, attempt: Attempt, interrupts: Interrupts) -> None:
+        self.order = order
+        self.spec = order.spec
+        self.attempt = attempt
+        self.interrupts = interrupts
+        self.allowed = places(order.files_root, order.spec.owner, order.spec.roots)
+        self.start_time = now()
+        self.system_logs: list[str] = []
+        self.outputs: list[OutputFile] = []
+        self.points = Points()
+
+    def outcome(self) -> Outcome:
+        """Do the work and say how it ended; nothing but a failpoint or a kill keeps this from an answer."""
+        try:
+            self._work()
+            return self._ended(State.COMPLETE, "")
+        except Fault as fault:
+            return self._ended(fault.state, str(fault), infrastructure=isinstance(fault, Stopped))
+        except OSError as error:
+            return self._ended(State.SYSTEM_ERROR, described_os_error(error))
+        except (FailpointRaised, Fenced):
+            raise
+        except Exception as error:  # whatever it is, the task must end with a sentence
+            traceback.print_exc()
+            return self._ended(State.SYSTEM_ERROR, f"the worker failed: {type(error).__name__}: {error}")
+
+    def _work(self) -> None:
+        self._note(State.INITIALIZING)
+        self.interrupts.check()
+        for folder in (self.attempt.stdout(0).parent, self.attempt.files, self.attempt.tmp):
+            folder.mkdir(exist_ok=True)
+        self._keep_reserve()
+        self.attempt.tmp.chmod(0o1777)
+        refuse_unsupported_outputs(self.spec.outputs)
+        mounts = self._mounts()
+        runtime = self._runtime(mounts)
+        try:
+            if isinstance(runtime, Plain):
+                self.points.link(mounts, self.allowed.own)
+            else:
+                self.points.make(mounts)
+            self.points.folders(mounts, (path for path, _ in writable_directories(self.spec)))
+            runtime.prepare()
+            self.interrupts.check()
+            self._steps_and_outputs(runtime, mounts)
+        finally:
+            self.points.remove()
+
+    def _keep_reserve(self) -> None:
+        with self.attempt.reserve.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            else:
+                file.write(b"\0" * RESERVE_BYTES)
+
+    def _mounts(self) -> tuple[Mount, ...]:
+        given = localize(self.spec, self.attempt, self.allowed, self.order.limits, self.interrupts)
+        given += output_directories(self.spec.outputs, self.allowed)
+        match runtime_name(self.order):
+            case "process:plain":
+                return plan(with_workdirs(self.spec, given, plain=True), given, self._at_its_own_path)
+            case "podman" | "docker":
+                return plan(self.spec, given, self._backing)
+            case _:
+                given += self._temporary(given)
+                return plan(with_workdirs(self.spec, given, plain=False), given, self._backing)
+
+    def _temporary(self, given: list[Mount]) -> list[Mount]:
+        taken = {mount.target for mount in given}
+        wanted = {"/tmp": self.attempt.tmp / "tmp", "/var/tmp": self.attempt.tmp / "var"}  # noqa: S108  # the sandbox's own
+        for folder in wanted.values():
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o1777)
+        return [Mount(str(source), target, writable=True) for target, source in wanted.items() if target not in taken]
+
+    def _backing(self, path: str) -> str:
+        folder = os.path.realpath(self.attempt.files) + path
+        with real_directory(folder, make=True):
+            return folder
+
+    def _at_its_own_path(self, path: str) -> str:
+        real = self.allowed.writable(path, f"directory {path}")
+        with real_directory(real, make=True):
+            return real
+
+    def _runtime(self, mounts: tuple[Mount, ...]) -> Runtime:
+        task = Task(self.order, self.attempt, mounts)
+        match runtime_name(self.order):
+            case "podman" | "docker" as program:
+                return Containers(program, task, self.interrupts)
+            case "process:plain":
+                return Plain(task)
+            case "process:bubblewrap" | "process:namespace" as name:
+                return Sandboxed(task, with_bubblewrap=name == "process:bubblewrap")
+            case other:
+                raise Fault(f"there is no runtime {other}")
+
+    def _steps_and_outputs(self, runtime: Runtime, mounts: tuple[Mount, ...]) -> None:
+        try:
+            self.attempt.started.mkdir()
+        except FileExistsError as error:
+            raise Fenced from error
+        failpoint("worker-started")
+        self._note(State.RUNNING)
+        wake(self.order.wake, self.order.key)
+        failed = self._steps(runtime, mounts)
+        self._deliver(mounts, failed)
+        failpoint("worker-staged-out")
+        if failed:
+            raise failed
+
+    def _steps(self, runtime: Runtime, mounts: tuple[Mount, ...]) -> Fault | None:
+        limits = self.order.limits
+        for number, step in enumerate(self.spec.steps):
+            ended = run_step(number, step, runtime, self.attempt, mounts, self.interrupts, limits.grace_s)
+            if ended.note:
+                self.system_logs.append(f"step {number}: {ended.note}")
+            if ended.problem:
+                return Fault(f"step {number}: {ended.problem}")
+            if ended.exit_code != 0 and not step.ignore_error:
+                return self._failed(number, ended)
+        return None
+
+    def _failed(self, number: int, ended: Ended) -> Fault:
+        reason = f" ({ended.note})" if ended.note else ""
+        command = described(self.spec.steps[number].command)
+        return StepFault(f"step {number} exited with code {ended.exit_code}{reason}: {command}")
+
+    def _deliver(self, mounts: tuple[Mount, ...], failed: Fault | None) -> None:
+        """Deliver every output there is. What is missing matters only if the steps went well."""
+        # Mount points inside an output directory are no outputs.
+        self.points.remove()
+        problem: Fault | None = None
+        for output in self.spec.outputs:
+            self.interrupts.check()
+            try:
+                self.outputs += deliver(output, mounts, self.allowed)
+            except Fault as fault:
+                problem = problem or fault
+                self.system_logs.append(str(fault))
+        if problem is not None and failed is None:
+            raise problem
+
+    def _note(self, state: State) -> None:
+        write(self.attempt.status, Status(state, self.start_time, tuple(self.system_logs)))
+
+    def _ended(self, state: State, detail: str, *, infrastructure: bool = False) -> Outcome:
+        if detail and state is not State.CANCELED and detail not in self.system_logs:
+            self.system_logs.append(detail)
+        records: list[StepRecord] = []
+        with suppress(OSError, ValueError):
+            records = read_steps(self.attempt, len(self.spec.steps))
+        report = TaskReport(
+            start_time=self.start_time,
+            end_time=now(),
+            steps=tuple(record.log for record in records),
+            outputs=tuple(self.outputs),
+            system_logs=tuple(self.system_logs),
+            directory=posixpath.join(self.spec.owner, self.order.key),
+        )
+        return Outcome(state, detail, report, infrastructure)
+
+
+def with_workdirs(spec: TaskSpec, given: list[Mount], *, plain: bool) -> TaskSpec:
+    """The spec with every working directory that is not there otherwise as one more writable directory, as docker makes
+    it on demand."""
+    wanted = []
+    for step in spec.steps:
+        if not step.workdir:
+            continue
+        path = container_path(step.workdir, "a step's working directory")
+        there = Path(path).is_dir() if plain else any(within(path, place) for place in PROGRAM_PLACES)
+        if not there and not any(within(path, mount.target) and not mount.writable for mount in given):
+            wanted.append(path)
+    return replace(spec, volumes=(*spec.volumes, *wanted))
+
+
+def described_os_error(error: OSError) -> str:
+    """One sentence for a person who cannot see this machine."""
+    where = f" ({error.filename})" if error.filename else ""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"no space left on the disk that holds the task's files{where}"
+        case _:
+            return f"the worker could not go on: {error.strerror or error}{where}"

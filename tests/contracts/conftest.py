@@ -1,0 +1,135 @@
+"""The executors whose promises are tested, each on ground of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import missing
+from tests.contracts.ground import Ground, Seen
+from tests.contracts.image import build_image
+from wesgate.core.backend import Executor, Observation
+from wesgate.core.errors import Misconfigured
+from wesgate.core.report import TaskReport
+from wesgate.core.spec import TaskSpec
+from wesgate.core.states import State
+from wesgate.executors.local import LocalExecutor, LocalSettings
+from wesgate.testing import FakeExecutor, World
+
+# Machines without CAP_SYS_RESOURCE cannot raise limits, and crun is not everywhere.
+CONTAINERS_CONF = """
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+runtime = "runc"
+[network]
+network_backend = "netavark"
+"""
+
+LOCAL = ("podman", "process:bubblewrap", "process:namespace", "process:plain")
+"""The runtimes of the local executor that are proven here. Docker shares podman's code and its command line."""
+
+EXECUTORS = ("fake", *LOCAL)
+"""Every executor, the fake in the same list: nothing is faked that the real ones would not do."""
+
+Grounds = Callable[[str], Awaitable[Ground]]
+
+
+@dataclass(frozen=True)
+class AnyExecutor:
+    """An executor of any kind; `again` gives another object for the same place, as after a restart."""
+
+    executor: Executor
+    again: Callable[[], Executor]
+    inside: str = "/inside"
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a service that has a secret."""
+    path = tmp_path_factory.mktemp("containers") / "containers.conf"
+    path.write_text(CONTAINERS_CONF)
+    return {**os.environ, "CONTAINERS_CONF": str(path), "WESGATE_SECRET": "hidden"}
+
+
+@pytest.fixture(scope="session")
+async def grounds(
+    tmp_path_factory: pytest.TempPathFactory, short_tmp: Path, environment: dict[str, str]
+) -> AsyncIterator[Grounds]:
+    """The local executor with each runtime, started when it is first asked for."""
+    made: dict[str, Ground] = {}
+    async with AsyncExitStack() as stack:
+
+        async def ground_of(runtime: str) -> Ground:
+            if runtime not in made:
+                name = runtime.replace(":", "-")
+                places = tmp_path_factory.mktemp(name).resolve(), short_tmp / f"wake-{name}"
+                if runtime == "podman":
+                    _need_image(environment, tmp_path_factory.mktemp("image"))
+                made[runtime] = await stack.enter_async_context(_ground(runtime, *places, environment))
+            return made[runtime]
+
+        yield ground_of
+
+
+@asynccontextmanager
+async def _ground(runtime: str, root: Path, wake: Path, environment: dict[str, str]) -> AsyncIterator[Ground]:
+    def make(**settings: Any) -> LocalExecutor:
+        failpoints = settings.pop("failpoints", "")
+        wanted = LocalSettings(runtime=runtime, grace_s=2.0, fetch_attempts=2)
+        return LocalExecutor(replace(wanted, **settings), root, wake, environment, failpoints)
+
+    wake.mkdir(exist_ok=True)
+    executor = make()
+    try:
+        await executor.start()
+    except Misconfigured as reason:
+        missing(f"a working {runtime} ({reason})")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(wake / "ear"))
+        ear.setblocking(False)
+        yield Ground(runtime, make, executor, root, ear)
+    await executor.close()
+
+
+def _need_image(environment: dict[str, str], scratch: Path) -> None:
+    try:
+        build_image(environment, scratch)
+    except (OSError, subprocess.CalledProcessError) as reason:
+        missing(f"podman with an image of busybox ({reason})")
+
+
+@pytest.fixture(params=LOCAL)
+async def ground(request: pytest.FixtureRequest, grounds: Grounds) -> Ground:
+    """The local executor with each runtime, for an owner who was never seen before."""
+    return replace(await grounds(request.param), owner=uuid.uuid4().hex)
+
+
+@pytest.fixture(params=EXECUTORS)
+async def anyone(request: pytest.FixtureRequest, grounds: Grounds) -> AnyExecutor:
+    if request.param == "fake":
+        world = World()
+        return AnyExecutor(FakeExecutor(world, scripted), lambda: FakeExecutor(world, scripted))
+    ground = await grounds(request.param)
+    return AnyExecutor(ground.executor, ground.make)
+
+
+def scripted(spec: object) -> Seen:
+    """The life of a fake job, by its command: what the real ones make of it."""
+    assert isinstance(spec, TaskSpec)
+    match spec.steps[0].command[0]:
+        case "true":
+            return Observation(State.COMPLETE, report=TaskReport())
+        case "false":
+            return Observation(State.EXECUTOR_ERROR, "step 0 exited with code 1", TaskReport())
+        case _:
+            return Observation(State.RUNNING, report=TaskReport())

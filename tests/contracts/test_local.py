@@ -1,0 +1,144 @@
+"""What the local executor promises beyond all executors: its runtimes, its clients' deaths, its wake-ups, its speed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.contracts.conftest import Grounds
+from tests.contracts.ground import Ground, said
+from wesgate.core.backend import Handle
+from wesgate.core.errors import Misconfigured, Permanent, Retryable
+from wesgate.core.spec import TaskSpec, attempt_key
+from wesgate.core.states import State
+from wesgate.executors.local import LocalExecutor, LocalSettings
+from wesgate.worker.layout import read
+from wesgate.worker.probe import RUNTIMES
+
+
+@pytest.fixture
+async def podman(grounds: Grounds) -> Ground:
+    return await grounds("podman")
+
+
+@pytest.fixture
+async def plain(grounds: Grounds) -> Ground:
+    return replace(await grounds("process:plain"), owner=uuid.uuid4().hex)
+
+
+def executor(tmp_path: Path, **environment: str) -> LocalExecutor:
+    return LocalExecutor(LocalSettings(), tmp_path, tmp_path, {"PATH": "", **environment})
+
+
+async def test_a_container_whose_client_was_killed_is_waited_for(podman: Ground) -> None:
+    spec = podman.task("echo up; while [ ! -e $I/go ]; do sleep 0.05; done; exit 5", volumes=(podman.inside,))
+    handle = await podman.start(spec)
+    await podman.says(handle, "up")
+    key = handle.split("/")[1]
+    (client,) = [each for each in psutil.process_iter(["cmdline"]) if is_client(each.info["cmdline"], key)]
+    client.kill()
+    (podman.attempt(handle) / "files" / "inside" / "go").touch()
+    seen = await podman.end(handle)
+    assert (seen.state, seen.report and seen.report.steps[0].exit_code) == (State.EXECUTOR_ERROR, 5), seen
+
+
+def is_client(command: list[str] | None, key: str) -> bool:
+    return command is not None and command[:2] == ["podman", "run"] and f"{key}-0" in command
+
+
+async def test_a_runtime_that_is_not_there_is_named_with_its_reason(tmp_path: Path) -> None:
+    wanted = LocalExecutor(LocalSettings(runtime="docker"), tmp_path, tmp_path, {"PATH": ""})
+    with pytest.raises(Misconfigured, match=r"docker is not installed.*set its runtime to auto"):
+        await wanted.start()
+
+
+async def test_without_any_program_auto_is_plain(tmp_path: Path) -> None:
+    bare = executor(tmp_path)
+    await bare.start()
+    assert bare.runtime == "process:plain"
+
+
+async def test_auto_takes_the_best_runtime_that_works(tmp_path: Path, environment: dict[str, str]) -> None:
+    auto = LocalExecutor(LocalSettings(), tmp_path, tmp_path, environment)
+    await auto.start()
+    assert auto.runtime in RUNTIMES
+    assert auto.runtime != "process:plain" or os.getuid() != 0
+
+
+async def test_an_executor_that_was_not_started_takes_no_tasks(tmp_path: Path) -> None:
+    with pytest.raises(Retryable, match="not started yet"):
+        await executor(tmp_path).submit("k", TaskSpec("o", ()))
+
+
+@pytest.mark.parametrize("handle", ["../x", "a/../b", "a/b/c", "a", "/b", "a/\0"])
+async def test_a_handle_that_leads_elsewhere_is_refused(tmp_path: Path, handle: str) -> None:
+    with pytest.raises(Permanent, match="is no handle"):
+        await executor(tmp_path).poll([Handle(handle)])
+
+
+async def test_a_disk_that_cannot_be_written_is_retried_later(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    broken = LocalExecutor(LocalSettings(), tmp_path / "file", tmp_path, {"PATH": ""})
+    await broken.start()
+    with pytest.raises(Retryable, match="see to the files root"):
+        await broken.submit("k", TaskSpec("o", ()))
+
+
+async def test_listeners_are_woken_when_a_task_starts_and_when_it_ends(plain: Ground) -> None:
+    key = attempt_key(uuid.uuid4(), 1)
+    await plain.executor.submit(key, plain.task("true"))
+    heard: list[str] = []
+    while len(heard) < 2:
+        word = await plain.hear()
+        heard += [word] if word == key else []
+    assert heard == [key, key]
+
+
+async def test_a_dead_listener_disturbs_nobody(plain: Ground, short_tmp: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gone:
+        gone.bind(str(short_tmp / "wake-process-plain" / "gone"))
+    assert (await plain.run(plain.task("true"))).state is State.COMPLETE
+    (short_tmp / "wake-process-plain" / "gone").unlink()
+
+
+async def test_a_step_finds_the_programs_and_proxies_of_the_service(tmp_path: Path, plain: Ground) -> None:
+    environment = {**os.environ, "HTTPS_PROXY": "http://proxy:3128", "DATABASE_URL": "secret"}
+    proxied = LocalExecutor(LocalSettings(runtime="process:plain"), plain.root, tmp_path, environment)
+    await proxied.start()
+    seen = await plain.end(await proxied.submit(attempt_key(uuid.uuid4(), 1), plain.task("env")))
+    await proxied.close()
+    assert "HTTPS_PROXY=http://proxy:3128" in said(seen)
+    assert f"PATH={os.environ['PATH']}" in said(seen)
+    assert "secret" not in said(seen)
+    assert f"HOME={os.environ['HOME']}\n" not in said(seen)
+
+
+async def test_a_worker_does_not_know_the_services_secrets(plain: Ground) -> None:
+    handle = await plain.start(plain.task("echo up; sleep 600"))
+    await plain.says(handle, "up")
+    worker = psutil.Process(int((read(plain.attempt(handle) / "worker.json") or {})["pid"]))
+    known = worker.environ()
+    await plain.executor.cancel(handle)
+    assert "CONTAINERS_CONF" in known
+    assert "WESGATE_SECRET" not in known
+    await plain.end(handle)
+
+
+async def test_a_task_without_a_sandbox_uses_only_the_owners_paths(plain: Ground) -> None:
+    seen = await plain.run(plain.task("true", volumes=("/inside",)))
+    assert seen.state is State.SYSTEM_ERROR
+    assert "outside the directories that this service may use" in seen.detail
+
+
+async def test_background_processes_of_a_plain_step_end_with_it(plain: Ground) -> None:
+    word = f"left-{uuid.uuid4().hex}"
+    script = f"setsid sh -c 'echo > $0; sleep 600; true' $I/up {word} & while [ ! -e $I/up ]; do sleep 0.01; done"
+    seen = await plain.run(plain.task(script, volumes=(plain.inside,)))
+    assert seen.state is State.COMPLETE
+    assert not [each.pid for each in psutil.process_iter(["cmdline"]) if word in (each.info["cmdline"] or [])]

@@ -1,0 +1,89 @@
+"""The command line of containers, and how their ends are read."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from wesgate.core.spec import Resources
+from wesgate.worker.containers import env_file, limits, mount_option, read_end
+from wesgate.worker.faults import Fault
+from wesgate.worker.layout import Limits
+from wesgate.worker.mounts import Mount
+from wesgate.worker.runtimes import check_environment, exit_code
+
+STARTED = {"Status": "exited", "StartedAt": "2026-11-21T03:20:52Z", "OOMKilled": False}
+# What podman 4.3.1 says of a container whose command it could not find.
+CREATED = {"Status": "created", "StartedAt": "0001-01-01T00:00:00Z", "ExitCode": 0, "Error": ""}
+
+
+@pytest.mark.parametrize("code", [0, 1, 125, 126, 127, 255])
+def test_the_containers_own_exit_code_counts(code: int) -> None:
+    ended = read_end({**STARTED, "ExitCode": code}, 1, "", None)
+    assert (ended.exit_code, ended.problem) == (code, "")
+
+
+@pytest.mark.parametrize("code", [126, 127])
+def test_a_command_that_cannot_be_run_is_the_steps_error(code: int) -> None:
+    ended = read_end(CREATED, code, 'exec: "x": not found', None)
+    assert (ended.exit_code, ended.problem) == (code, "")
+    assert "not found" in ended.note
+
+
+@pytest.mark.parametrize("state", [{}, CREATED])
+def test_a_container_that_did_not_start_is_not_the_steps_error(state: dict[str, Any]) -> None:
+    assert read_end(state, 125, "no such runtime", None).problem == (
+        "the container could not be started: no such runtime"
+    )
+
+
+@pytest.mark.parametrize(
+    ("oom", "memory", "words"),
+    [(True, None, "limit of the machine"), (False, 64, "limit 64 bytes"), (False, None, "probably")],
+)
+def test_a_kill_that_nobody_here_sent_is_told_as_want_of_memory(oom: bool, memory: int | None, words: str) -> None:
+    # podman on cgroups v1 says OOMKilled=false even when the memory limit killed the container.
+    assert words in read_end({**STARTED, "ExitCode": 137, "OOMKilled": oom}, 137, "", memory).note
+
+
+def test_limits_follow_the_resources() -> None:
+    flags = limits(Resources(cpu_cores=0.5, ram_gb=2), Limits(pids=7, network=False))
+    assert flags == ["--network=none", "--pids-limit=7", "--memory=2000000000", "--cpus=0.5"]
+
+
+def test_limits_that_the_machine_cannot_keep_are_left_out() -> None:
+    assert limits(Resources(cpu_cores=1, ram_gb=1), Limits(memory=False)) == []
+
+
+def test_more_than_the_machine_has_or_less_than_can_start_is_not_asked_for() -> None:
+    flags = limits(Resources(cpu_cores=10_000, ram_gb=0.0001), Limits())
+    assert "--memory=6291456" in flags
+    assert "--cpus=10000" not in flags
+
+
+@pytest.mark.parametrize("path", ["/a b", '/a,b"c', "/a:b", "/ü"])
+def test_any_path_survives_the_mount_option(path: str) -> None:
+    (row,) = csv.reader(io.StringIO(mount_option(Mount(path, path))))
+    assert row == ["type=bind", f"source={path}", f"target={path}", "readonly"]
+
+
+def test_a_path_with_a_line_break_is_refused() -> None:
+    with pytest.raises(Fault, match="line break"):
+        mount_option(Mount("/a\nb", "/c"))
+
+
+def test_values_with_line_breaks_are_passed_beside_the_file() -> None:
+    assert env_file({"A": "1", "B": "x\ny"}) == ("A=1\n", ["--env=B=x\ny"])
+
+
+@pytest.mark.parametrize("name", ["", "A=B", "A\nB", "#A", "A*", " A", "A\0"])
+def test_a_name_that_would_be_read_as_something_else_is_refused(name: str) -> None:
+    with pytest.raises(Fault):
+        check_environment({name: "x"})
+
+
+def test_a_signal_is_told_as_shells_do() -> None:
+    assert [exit_code(code) for code in (-9, -15, 3)] == [137, 143, 3]

@@ -1,0 +1,80 @@
+"""Which host paths a task may name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wesgate.worker.faults import Fault
+from wesgate.worker.places import container_path, host_path, places, redacted, scheme
+
+KEY = "wg-" + "a" * 32 + "-1"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("/bare/a%20b", "/bare/a%20b"),
+        ("file:///a%20b", "/a b"),
+        ("file://localhost/a", "/a"),
+        ("file:///a?b#c", "/a?b#c"),
+    ],
+)
+def test_a_file_url_is_decoded_and_a_bare_path_is_taken_as_it_is(url: str, path: str) -> None:
+    assert (scheme(url), host_path(url)) == ("file", path)
+
+
+@pytest.mark.parametrize("url", ["file://host/a", "file://", "file:///a/../..//%00"])
+def test_other_file_urls_name_nothing_here(url: str, tmp_path: Path) -> None:
+    with pytest.raises(Fault):
+        places(str(tmp_path), "o", ()).readable(host_path(url), "it")
+
+
+def test_only_the_owners_directory_and_the_roots_may_be_named(tmp_path: Path) -> None:
+    shared, root = tmp_path / "shared", tmp_path / "root"
+    for path in (shared / "o", shared / "other", root):
+        path.mkdir(parents=True)
+        (path / "f").touch()
+    allowed = places(str(shared), "o", (str(root),))
+    assert allowed.readable(str(root / "f"), "it") == str((root / "f").resolve())
+    assert allowed.readable(str(shared / "o" / "f"), "it")
+    for path in (shared / "other" / "f", shared, shared / "o" / ".." / "other" / "f", tmp_path / "root2", Path("/")):
+        with pytest.raises(Fault):
+            allowed.readable(str(path), "it")
+
+
+def test_a_root_around_the_shared_root_does_not_open_it(tmp_path: Path) -> None:
+    (tmp_path / "shared" / "other").mkdir(parents=True)
+    allowed = places(str(tmp_path / "shared"), "o", (str(tmp_path), "/"))
+    for path in (tmp_path, tmp_path / "shared" / "other"):
+        with pytest.raises(Fault, match="not available to this owner"):
+            allowed.readable(str(path), "it")
+
+
+def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "link").symlink_to("/etc")
+    with pytest.raises(Fault, match="outside"):
+        places(str(tmp_path), "o", ()).readable(str(tmp_path / "o" / "link" / "passwd"), "it")
+
+
+@pytest.mark.parametrize("path", ["", KEY, f"{KEY}/task.json", f"{KEY}/logs/0.stdout", f"{KEY}/filesx/a"])
+def test_the_records_of_attempts_cannot_be_written(tmp_path: Path, path: str) -> None:
+    with pytest.raises(Fault, match="the service's own records"):
+        places(str(tmp_path), "o", ()).writable(str(tmp_path / "o" / path), "it")
+
+
+@pytest.mark.parametrize("path", ["runs/1/out", f"{KEY}/files/a", "wg-mine/a"])
+def test_everything_else_of_the_owners_can_be_written(tmp_path: Path, path: str) -> None:
+    assert places(str(tmp_path), "o", ()).writable(str(tmp_path / "o" / path), "it")
+
+
+def test_what_may_be_secret_in_a_url_is_not_repeated() -> None:
+    assert redacted("https://me:pw@host:8/a/b?sig=x#f") == "https://host/a/b"
+    assert redacted("s3://bucket/k?AWSAccessKeyId=x") == "s3://bucket/k"
+    assert "x" not in redacted("http://[x")
+
+
+def test_container_paths_have_one_spelling() -> None:
+    assert container_path("//a/./b/../c/", "it") == "/a/c"
