@@ -1,0 +1,1 @@
+"""The miniwdl engine: one head job per run, whose tasks go through TES."""

@@ -1,0 +1,160 @@
+"""What a run is told: the operator's settings, the plan its head reads, and miniwdl's own options made from both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wesgate.core.codec import dump, load
+
+ENGINE_PARAMETERS = {
+    "task": "the name of the task to run, in a document of several tasks without a workflow",
+    "max_tasks": "how many tasks of this run may be queued or running at a time",
+    "fail_fast": "true: the first failing task ends the run; false: tasks that already run may end",
+    "call_cache": "false: run every task anew, and keep nothing for later runs",
+    "copy_input_files": "true: tasks get writable copies of their input files",
+}
+"""The `workflow_engine_parameters` that a run may carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class MiniwdlSettings:
+    """What the operator decides. `roots` are the directories, besides an owner's own, whose files runs may name;
+    `allow_private` lets documents and inputs come from hosts that are not public."""
+
+    default_image: str = "ubuntu:22.04"
+    task_concurrency: int = 100  # one thread each in the head; miniwdl's own guideline ends at about 200
+    call_cache: bool = True
+    roots: tuple[str, ...] = ()
+    allow_private: bool = False
+    fetch_limit_gb: float = 100.0
+    fetch_timeout_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPlan:
+    """`head.json`: all that a head needs to know besides the run's inputs and its token.
+
+    `workflow` is an http(s) URL, or a path below `attachments/` of the run's directory. `host_paths` says that tasks
+    see files where the host has them, because nothing can be mounted.
+    """
+
+    run_id: str
+    api_url: str
+    workflow: str
+    owner_directory: str
+    host_paths: bool
+    settings: MiniwdlSettings
+    engine_parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self) -> str:
+        return json.dumps(dump(self))
+
+    @staticmethod
+    def read(text: str) -> HeadPlan:
+        return load(HeadPlan, json.loads(text))
+
+
+class BadParameter(ValueError):
+    """A workflow engine parameter cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """A run's engine parameters, checked."""
+
+    task: str | None
+    max_tasks: int
+    fail_fast: bool
+    call_cache: bool
+    copy_input_files: bool
+
+
+def run_options(plan: HeadPlan) -> RunOptions:
+    """The run's engine parameters over the operator's settings; raises `BadParameter` with a sentence."""
+    given = plan.engine_parameters
+    for name in given:
+        if name not in ENGINE_PARAMETERS:
+            raise BadParameter(f"engine parameter {name!r} is not known; there are: {', '.join(ENGINE_PARAMETERS)}")
+    ceiling = plan.settings.task_concurrency
+    return RunOptions(
+        task=given.get("task"),
+        max_tasks=min(_count("max_tasks", given.get("max_tasks", str(ceiling))), ceiling),
+        fail_fast=_truth("fail_fast", given.get("fail_fast", "true")),
+        call_cache=plan.settings.call_cache and _truth("call_cache", given.get("call_cache", "true")),
+        copy_input_files=_truth("copy_input_files", given.get("copy_input_files", "false")),
+    )
+
+
+def _truth(name: str, text: str) -> bool:
+    match str(text).strip().lower():
+        case "true":
+            return True
+        case "false":
+            return False
+        case other:
+            raise BadParameter(f"engine parameter {name!r} is {other!r}; it must be true or false")
+
+
+def _count(name: str, text: str) -> int:
+    if not str(text).isascii() or not str(text).isdigit() or not 0 < int(text) < 10**6:
+        raise BadParameter(f"engine parameter {name!r} is {text!r}; it must be a whole number from 1 on")
+    return int(text)
+
+
+def miniwdl_options(plan: HeadPlan, options: RunOptions) -> dict[str, dict[str, Any]]:
+    """miniwdl's configuration for one run, complete enough that no file or variable of the machine can weaken it.
+
+    miniwdl expands `$VARIABLES` in every value, again and again: nothing that a user wrote may stand here.
+    """
+    return {
+        "scheduler": {
+            "container_backend": "wesgate",
+            "task_concurrency": options.max_tasks,
+            "subworkflow_concurrency": options.max_tasks,
+            "fail_fast": options.fail_fast,
+        },
+        "file_io": {
+            # Every input path is checked against the allowed roots before miniwdl sees it, and miniwdl
+            # allows no others; its own root is one directory, and there may be several.
+            "root": "/",
+            "allow_any_input": False,
+            "copy_input_files": options.copy_input_files,
+            "copy_input_files_for": [],
+            "output_hardlinks": False,
+            "use_relative_output_paths": False,
+            "delete_work": "false",
+            "chown": False,
+            "mount_tmpdir": False,
+            "mount_tmpdir_for": [],
+        },
+        "task_runtime": {
+            "cpu_max": -1,  # the machine of the head says nothing about where tasks run
+            "memory_max": -1,
+            "memory_limit_multiplier": 0.0,
+            "defaults": {"docker": plan.settings.default_image},
+            "env": {},
+            "allow_privileged": False,
+            "as_user": False,
+            "command_shell": "/bin/bash",
+            "command_preamble": "",
+            "placeholder_regex": "(.|\\n)*",
+            "old_command_dedent": False,
+        },
+        "download_cache": {"put": False, "get": False},
+        "call_cache": {
+            "put": options.call_cache,
+            "get": options.call_cache,
+            "backend": "dir",
+            "dir": str(Path(plan.owner_directory) / "cache" / "calls"),
+        },
+        # Any other installed package that offers miniwdl plugins would otherwise run in the head.
+        "plugins": {
+            "enable_patterns": ["wesgate.engines.miniwdl.container:*", "WDL.runtime.cache:CallCache"],
+            "disable_patterns": [],
+        },
+        "logging": {"json": False},
+    }

@@ -1,0 +1,224 @@
+"""miniwdl's container backend: each attempt of a WDL task is one TES task on the run's shared directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import WDL
+from WDL.runtime import config
+from WDL.runtime.error import Interrupted, Terminated
+from WDL.runtime.task_container import TaskContainer
+
+from wesgate.engines.miniwdl.adopt import Adoptable, Left
+from wesgate.engines.miniwdl.client import Refused, TesClient, Unreachable
+from wesgate.engines.miniwdl.outcome import Ended, read_end
+from wesgate.engines.miniwdl.request import (
+    Asked,
+    CallFacts,
+    create_key,
+    fingerprint,
+    needs_script_file,
+    task_document,
+)
+from wesgate.engines.miniwdl.runtime import call_path, further_runtime, is_written
+from wesgate.engines.miniwdl.watch import GONE, Watch
+
+CANCEL_WAIT_S = 60.0
+
+
+class TaskLost(WDL.Error.RuntimeError):
+    """A task could not be carried out, through no fault of the workflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What all tasks of one head share. `directory` is the run's, `head_attempt` the name of this head's own in it."""
+
+    client: TesClient
+    watch: Watch
+    adoptable: Adoptable
+    run_id: str
+    directory: Path
+    head_attempt: str
+    host_paths: bool
+
+
+class TesContainer(TaskContainer):
+    """Works inside a wesgate head only, which puts the session here before it starts miniwdl."""
+
+    session: ClassVar[Session | None] = None
+    _own_session: Session
+    _left: Left | None = None
+    _copied = False
+    _interruptions = 0
+
+    @classmethod
+    def global_init(cls, _cfg: config.Loader, _logger: logging.Logger) -> None:
+        if cls.session is None:
+            raise WDL.Error.RuntimeError("the container backend 'wesgate' works inside the head job of a run only")
+
+    @classmethod
+    def detect_resource_limits(cls, _cfg: config.Loader, _logger: logging.Logger) -> dict[str, int]:
+        # Not limits, which no head knows: WDL 1.2's defaults for a task that asks for nothing.
+        return {"cpu": 1, "mem_bytes": 2 * 1024**3}
+
+    def __init__(self, cfg: config.Loader, run_id: str, host_dir: str) -> None:
+        assert self.session is not None
+        self._own_session = self.session
+        super().__init__(cfg, run_id, host_dir)
+        self._set_container_dir(host_dir)
+
+    def add_paths(self, host_paths: Iterable[str]) -> None:
+        # In the order of a set, two heads would give files of equal names different places.
+        super().add_paths(sorted(host_paths))
+
+    def copy_input_files(self, logger: logging.Logger) -> None:
+        super().copy_input_files(logger)
+        self._copied = True
+
+    def process_runtime(self, logger: logging.Logger, runtime_eval: dict[str, WDL.Value.Base]) -> None:
+        super().process_runtime(logger, runtime_eval)
+        self.runtime_values.update(further_runtime(runtime_eval))
+        for name in ("gpu", "inlineDockerfile", "docker_network"):
+            if self.runtime_values.get(name):
+                raise WDL.Error.RuntimeError(f"runtime.{name} is not offered by this service; remove it from the task")
+
+    def reset(self, logger: logging.Logger) -> None:
+        self._left = None
+        self._set_container_dir(self.host_dir)
+        if self._own_session.host_paths:
+            # The paths in the command are fixed, so every attempt works in `work`.
+            Path(self.host_work_dir()).rename(f"{self.host_dir}/work.attempt-{self.try_counter}")
+        super().reset(logger)
+
+    def host_work_dir(self) -> str:
+        name = "work" if self._own_session.host_paths else self._numbered("work")
+        return f"{self._output_dir()}/{name}"
+
+    def host_stdout_txt(self) -> str:
+        return f"{self._output_dir()}/{self._numbered('stdout')}.txt"
+
+    def host_stderr_txt(self) -> str:
+        return f"{self._output_dir()}/{self._numbered('stderr')}.txt"
+
+    def _numbered(self, name: str) -> str:
+        return f"{name}{self.try_counter}" if self.try_counter > 1 else name
+
+    def _run(self, logger: logging.Logger, terminating: Callable[[], bool], command: str) -> int:
+        call = self._facts(command)
+        digest = fingerprint(call)
+        task_id = self._adopt(call, digest, logger) or self._create(call, digest, logger, terminating)
+        self.failure_info = {"tes_task": task_id}
+        with self.task_running_context():
+            state = self._wait(task_id, terminating)
+        ended = self._read_end(task_id, state)
+        self.failure_info = {"tes_task": task_id, "system_logs": list(ended.reasons)}
+        logger.info("TES task %s ended as %s, exit code %s", task_id, ended.state, ended.exit_code)
+        return self._exit_code(ended)
+
+    def _facts(self, command: str) -> CallFacts:
+        own, values = self._own_session, self.runtime_values
+        attempt_dir = own.directory / own.head_attempt
+        return CallFacts(
+            run_id=own.run_id,
+            head_attempt=own.head_attempt,
+            name=self.run_id,
+            call=call_path(attempt_dir, Path(self.host_dir), self.run_id),
+            attempt=self.try_counter,
+            command=command,
+            host_dir=self.host_dir,
+            container_dir=self.container_dir,
+            work=self.host_work_dir(),
+            stdout=self.host_stdout_txt(),
+            stderr=self.host_stderr_txt(),
+            asked=Asked(
+                image=str(values["docker"]),
+                env=values.get("env", {}),
+                cpu=values.get("cpu"),
+                memory_bytes=values.get("memory_limit") or values.get("memory_reservation"),
+                disk_gb=values.get("disks"),
+                preemptible=self._interruptions < values.get("preemptible", 0),
+                zones=values.get("zones", ()),
+            ),
+            inputs=dict(self.input_path_map),
+            written=frozenset(path for path in self.input_path_map if is_written(attempt_dir, Path(path))),
+            copied=self._copied,
+        )
+
+    def _adopt(self, call: CallFacts, digest: str, logger: logging.Logger) -> str | None:
+        left = self._own_session.adoptable.take(call, digest)
+        if left is None:
+            return None
+        logger.warning("adopting TES task %s, which an earlier head of this run created", left.id)
+        self._left = left
+        self._set_container_dir(self._output_dir())
+        return left.id
+
+    def _create(self, call: CallFacts, digest: str, logger: logging.Logger, terminating: Callable[[], bool]) -> str:
+        if needs_script_file(call):
+            call.script.write_text(call.command, encoding="utf-8")
+        try:
+            key = create_key(call, digest)
+            task_id = self._own_session.client.create(task_document(call, digest), key, terminating)
+        except (Refused, Unreachable) as error:
+            if terminating():
+                raise Terminated() from error
+            raise TaskLost(f"the task could not be handed to TES: {error}") from error
+        logger.info("TES task %s created", task_id)
+        return task_id
+
+    def _wait(self, task_id: str, terminating: Callable[[], bool]) -> str:
+        while not terminating():
+            if state := self._own_session.watch.end(task_id, 1.0):
+                return state
+        self._cancel(task_id)
+        raise Terminated()
+
+    def _cancel(self, task_id: str) -> None:
+        deadline = time.monotonic() + CANCEL_WAIT_S
+        try:
+            self._own_session.client.cancel(task_id)
+        except (Refused, Unreachable) as error:
+            # The run's end is swept by its engine, which cancels what is left.
+            logging.getLogger("wesgate").warning("TES task %s could not be canceled: %s", task_id, error)
+            return
+        while time.monotonic() < deadline and not self._own_session.watch.end(task_id, 1.0):
+            pass
+
+    def _read_end(self, task_id: str, state: str) -> Ended:
+        if state == GONE:
+            raise TaskLost(f"task {task_id}: TES does not know it any more, or no longer talks to this run")
+        try:
+            return read_end(self._own_session.client.get(task_id, "FULL"))
+        except (Refused, Unreachable) as error:
+            raise TaskLost(f"task {task_id} ended as {state}, and its log cannot be read: {error}") from error
+
+    def _output_dir(self) -> str:
+        """Where this attempt's outputs are: below the earlier head's directory when its task was adopted."""
+        if self._left is None:
+            return self.host_dir
+        own = self._own_session
+        below = os.path.relpath(self.host_dir, own.directory / own.head_attempt)
+        return os.path.normpath(own.directory / self._left.head_attempt / below)
+
+    def _set_container_dir(self, directory: str) -> None:
+        if self._own_session.host_paths:
+            self.container_dir = directory
+
+    def _exit_code(self, ended: Ended) -> int:
+        match ended:
+            case Ended(state="COMPLETE", exit_code=code):
+                return code or 0
+            case Ended(state="EXECUTOR_ERROR", exit_code=int(code)) if code != 0:
+                return code
+            case Ended(state="PREEMPTED"):
+                self._interruptions += 1
+                raise Interrupted(ended.sentence)
+            case _:
+                raise TaskLost(ended.sentence, more_info=self.failure_info)

@@ -1,0 +1,163 @@
+"""miniwdl as an engine: prepares a run's directory, queues its head as a task, and reads what the head left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from wesgate.core.backend import Handle, Observation, QueuedTask, TaskQueue
+from wesgate.core.errors import Misconfigured, Retryable
+from wesgate.core.report import RunReport
+from wesgate.core.spec import Lane, Resources, RunSpec, Step, TaskSpec
+from wesgate.core.states import TERMINAL, State
+from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
+from wesgate.engines.miniwdl.verdict import Verdict, conclude, read_result
+
+__all__ = ["HOST_PATHS", "MiniwdlEngine", "MiniwdlSettings", "head_task"]
+
+HOST_PATHS = "host"
+"""The path mode of an executor that cannot mount: tasks see files where the host has them."""
+
+TOKEN_PREFIX = "wgr_"  # noqa: S105 - the public beginning of every run token, so that leaks can be searched for
+
+
+class MiniwdlEngine:
+    """Runs WDL. A handle is `<head task id>:<the run's directory below the files root>`; see `head_task`."""
+
+    def __init__(
+        self,
+        settings: MiniwdlSettings,
+        queue: TaskQueue,
+        files_root: Path,
+        api_url: str,
+        path_mode: Callable[[], str],
+        python: str = sys.executable,
+    ) -> None:
+        if "$" in f"{files_root}{settings.default_image}":
+            raise Misconfigured("the files root and the default image may not hold '$', which miniwdl would expand")
+        self._settings = settings
+        self._queue = queue
+        self._files_root = files_root
+        self._api_url = api_url
+        self._path_mode = path_mode
+        self._python = python
+
+    async def find(self, key: str, spec: RunSpec) -> Handle | None:
+        task_id = await self._queue.find(spec.id, key)
+        return None if task_id is None else self._handle(task_id, spec)
+
+    async def submit(self, key: str, spec: RunSpec) -> Handle:
+        try:
+            token = self._prepare(Path(spec.directory), spec)
+        except OSError as error:
+            raise Retryable(f"the directory of the run cannot be written: {error}") from error
+        token_hash = hashlib.sha256(token.encode()).hexdigest()
+        task_id = await self._queue.put(spec.id, key, self._head(spec), token_hash)
+        return self._handle(task_id, spec)
+
+    async def poll(self, handles: Sequence[Handle]) -> Mapping[Handle, Observation[RunReport]]:
+        heads = await self._queue.look([head_task(handle) for handle in handles])
+        seen = {}
+        for handle in handles:
+            if head := heads.get(head_task(handle)):
+                seen[handle] = await self._observe(head, self._directory(handle))
+        return seen
+
+    async def cancel(self, handle: Handle) -> None:
+        await self._queue.cancel_all(head_task(handle))
+
+    def _prepare(self, directory: Path, spec: RunSpec) -> str:
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(directory / "inputs.json", json.dumps(dict(spec.params)))
+        _write(directory / "head.json", self._plan(spec).write())
+        return run_token(directory)
+
+    def _handle(self, task_id: UUID, spec: RunSpec) -> Handle:
+        return Handle(f"{task_id}:{Path(spec.directory).relative_to(self._files_root)}")
+
+    def _directory(self, handle: Handle) -> Path:
+        return self._files_root / handle.partition(":")[2]
+
+    def _plan(self, spec: RunSpec) -> HeadPlan:
+        return HeadPlan(
+            run_id=str(spec.id),
+            api_url=self._api_url,
+            workflow=spec.workflow_url,
+            owner_directory=str(self._files_root / spec.owner),
+            host_paths=self._path_mode() == HOST_PATHS,
+            settings=self._settings,
+            engine_parameters=dict(spec.engine_parameters),
+        )
+
+    def _head(self, spec: RunSpec) -> TaskSpec:
+        command = (self._python, "-m", "wesgate.engines.miniwdl.head", spec.directory)
+        return TaskSpec(
+            owner=spec.owner,
+            steps=(Step(image="", command=command, workdir=spec.directory),),
+            resources=Resources(cpu_cores=0.1, ram_gb=0.1),
+            lane=Lane.HEAD,
+            roots=self._settings.roots,
+        )
+
+    async def _observe(self, head: QueuedTask, directory: Path) -> Observation[RunReport]:
+        if head.state not in TERMINAL:
+            # A run whose head is being canceled is still running: its own row says that it is canceling.
+            state = State.RUNNING if head.state is State.CANCELING else head.state
+            return Observation(state, head.detail, run_report(head))
+        if head.live_tasks:
+            # A head that was killed leaves its tasks behind; a run has ended when nothing of it runs.
+            await self._queue.cancel_all(head.id)
+            return Observation(State.RUNNING, "its head has ended; stopping its tasks", run_report(head))
+        verdict = conclude(head, read_result(directory))
+        detail = verdict.messages[0] if verdict.messages else ""
+        return Observation(verdict.state, detail, run_report(head, verdict))
+
+
+def head_task(handle: Handle) -> UUID:
+    """The head task that a handle names."""
+    return UUID(handle.partition(":")[0])
+
+
+def run_report(head: QueuedTask, verdict: Verdict | None = None) -> RunReport:
+    """The run as its head's log tells it, and, once it ended, the verdict."""
+    report = head.report
+    if report is None:
+        return RunReport(system_logs=verdict.messages if verdict else ())
+    logs = f"{report.directory}/logs/0" if report.directory else ""
+    return RunReport(
+        start_time=report.start_time,
+        end_time=report.end_time if verdict else None,
+        exit_code=report.steps[0].exit_code if verdict and report.steps else None,
+        stdout=logs and f"{logs}.stdout",
+        stderr=logs and f"{logs}.stderr",
+        system_logs=verdict.messages if verdict else (),
+        outputs=verdict.outputs if verdict else {},
+    )
+
+
+def run_token(directory: Path) -> str:
+    """The run's own token, made once: a submit that is repeated finds the one that the head may already use."""
+    path = directory / "token"
+    part = directory / f".token.{secrets.token_hex(8)}"
+    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(file, "w") as stream:
+        stream.write(TOKEN_PREFIX + secrets.token_urlsafe(32))
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        pass  # an earlier submit made it
+    finally:
+        part.unlink()
+    return path.read_text()
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.rename(path)

@@ -1,0 +1,127 @@
+"""Where a run may read: its documents and its input files, both written by others and checked before use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urljoin, urlsplit
+
+import WDL
+
+from wesgate.engines.miniwdl.fetch import Bounds, FetchFailed, fetch_text
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_WEB = ("http://", "https://")
+
+Exe: TypeAlias = WDL.Tree.Task | WDL.Tree.Workflow
+Bindings: TypeAlias = WDL.Env.Bindings[WDL.Value.Base]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The directory of the run's attachments, and the roots below which input files may lie."""
+
+    attachments: Path
+    roots: tuple[Path, ...]
+
+    def covering(self, path: Path) -> Path | None:
+        """The root that this path lies below once all links are followed."""
+        real = path.resolve()
+        return next((root for root in self.roots if real.is_relative_to(root.resolve())), None)
+
+
+def load_document(workflow: str, places: Places, bounds: Bounds) -> WDL.Tree.Document:
+    """The workflow's document with all its imports: local ones from the attachments only, others by http(s)."""
+    web = workflow.startswith(_WEB)
+    main = workflow if web else str(places.attachments / workflow.removeprefix("file://"))
+    top = places.attachments.resolve()
+
+    async def read_source(uri: str, path: list[str], importer: WDL.Tree.Document | None) -> WDL.Tree.ReadSourceResult:
+        base = importer.pos.abspath if importer else ""
+        if base.startswith(_WEB):
+            uri = urljoin(base, uri)
+        if uri.startswith(_WEB):
+            return WDL.Tree.ReadSourceResult(source_text=fetch_text(uri, bounds), abspath=uri)
+        if base.startswith(_WEB):
+            raise PermissionError(f"{uri} is not an http or https URL")
+        found = Path(await WDL.resolve_file_import(uri, [*path, str(top)], importer))
+        if not found.resolve().is_relative_to(top):
+            raise PermissionError(f"{uri} is outside the attachments of the run")
+        return WDL.Tree.ReadSourceResult(source_text=found.read_text(encoding="utf-8"), abspath=str(found))
+
+    try:
+        return WDL.load(main, read_source=read_source)
+    except FileNotFoundError as error:
+        attached = "there is no such attachment"
+        raise WDL.Error.InputError(f"the workflow {workflow} was not found: {attached}") from error
+    except (FetchFailed, PermissionError, UnicodeDecodeError) as error:
+        raise WDL.Error.InputError(f"the workflow cannot be read: {error}") from error
+
+
+def choose(document: WDL.Tree.Document, task: str | None) -> Exe:
+    """What to run: the named task, else the workflow, else the only task."""
+    if task is not None:
+        named = next((each for each in document.tasks if each.name == task), None)
+        if named is None:
+            raise WDL.Error.InputError(f"the document has no task named {task}")
+        return named
+    if document.workflow:
+        return document.workflow
+    if len(document.tasks) == 1:
+        return document.tasks[0]
+    raise WDL.Error.InputError(
+        "the document has no workflow; set the engine parameter 'task' to one of its tasks: "
+        + (", ".join(each.name for each in document.tasks) or "it has none")
+    )
+
+
+def bind_inputs(params: Mapping[str, Any], exe: Exe, places: Places) -> Bindings:
+    """The run's inputs as WDL values, with every file and directory found, allowed and absolute."""
+    try:
+        values = WDL.values_from_json(dict(params), exe.available_inputs, exe.required_inputs, namespace=exe.name)
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise WDL.Error.InputError(f"workflow_params do not fit the inputs of {exe.name}: {error}") from error
+    return WDL.Value.rewrite_env_paths(values, lambda value: place_input(value, places))
+
+
+def place_input(value: WDL.Value.File | WDL.Value.Directory, places: Places) -> str:
+    """The absolute path (or http(s) URL) of one input; raises `InputError` with the reason why it may not be used."""
+    directory = isinstance(value, WDL.Value.Directory)
+    given = str(value.value)
+    if given.startswith(_WEB) and not directory:
+        return given
+    path = _local_path(given, places)
+    root = places.covering(path)
+    if root is None:
+        raise WDL.Error.InputError(f"input {given} is not below a directory that runs may read: {_named(places.roots)}")
+    if not (path.is_dir() if directory else path.is_file()):
+        raise WDL.Error.InputError(f"input {'directory' if directory else 'file'} not found: {given}")
+    if directory:
+        _refuse_links_out(path, root)
+    return str(path)
+
+
+def _local_path(given: str, places: Places) -> Path:
+    if "\0" in given:
+        raise WDL.Error.InputError("an input path holds a zero byte")
+    if given.startswith("file://"):
+        given = unquote(urlsplit(given).path)
+    elif _SCHEME.match(given) and "://" in given:
+        raise WDL.Error.InputError(
+            f"input {given} cannot be fetched: give an http or https URL of a file, or a path of a file or directory"
+        )
+    # A relative path means what the caller sent along. `..` is not collapsed by pathlib: links are followed first.
+    return places.attachments / given
+
+
+def _refuse_links_out(path: Path, root: Path) -> None:
+    from WDL.CLI import validate_input_path  # slow, and directories are rare
+
+    validate_input_path(str(path), True, None, str(root))  # type: ignore[no-untyped-call]  # miniwdl's
+
+
+def _named(roots: Sequence[Path]) -> str:
+    return ", ".join(str(root) for root in roots) or "none is configured"

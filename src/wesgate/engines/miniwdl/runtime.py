@@ -1,0 +1,65 @@
+"""The parts of a WDL runtime section that miniwdl leaves to its container backends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import WDL
+
+_SIZE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)\s*(?P<unit>[KMGTP]i?B?|B)?", re.IGNORECASE)
+_KINDS = frozenset({"HDD", "SSD", "LOCAL"})
+
+
+def further_runtime(runtime: Mapping[str, WDL.Value.Base]) -> dict[str, Any]:
+    """`disks` (in GB) and `zones`, where the task gives them; raises with a sentence for what cannot be read."""
+    values: dict[str, Any] = {}
+    if "disks" in runtime:
+        values["disks"] = sum(disk_gb(text) for text in _texts("disks", runtime["disks"]))
+    if "zones" in runtime:
+        values["zones"] = tuple(zone for text in _texts("zones", runtime["zones"]) for zone in text.split())
+    return values
+
+
+def disk_gb(text: str) -> float:
+    """The size in GB (10^9 bytes) of `100`, `100 GiB`, `/mnt/x 100 GiB` or `local-disk 100 SSD`, or of several of
+    them with commas between. A number without a unit is GiB (WDL 1.1, runtime.disks)."""
+    total = 0.0
+    for part in text.split(","):
+        words = [word for word in part.split() if word.upper() not in _KINDS]
+        if words and (words[0].startswith("/") or words[0] == "local-disk"):
+            del words[0]
+        size = _SIZE.fullmatch(" ".join(words))
+        if not size:
+            raise WDL.Error.RuntimeError(f"invalid setting of runtime.disks, {text!r}; give a size such as '10 GiB'")
+        total += float(size["number"]) * _bytes_in(size["unit"] or "GiB") / 1e9
+    return total
+
+
+def _bytes_in(unit: str) -> int:
+    letter = unit[0].upper()
+    if letter == "B":
+        return 1
+    base = 1024 if "i" in unit.lower() else 1000
+    return int(base ** ("KMGTP".index(letter) + 1))
+
+
+def _texts(name: str, value: WDL.Value.Base) -> list[str]:
+    items = value.value if isinstance(value, WDL.Value.Array) else [value]
+    try:
+        return [str(item.coerce(WDL.Type.String()).value) for item in items]
+    except WDL.Error.RuntimeError as error:
+        raise WDL.Error.RuntimeError(f"invalid setting of runtime.{name}: {error}") from error
+
+
+def call_path(attempt_directory: Path, call_directory: Path, run_id: str) -> str:
+    """The name of a call in its run: its directory below the head's, or the task's name when a run is one task."""
+    below = call_directory.relative_to(attempt_directory)
+    return run_id if below == Path() else str(below)
+
+
+def is_written(attempt_directory: Path, path: Path) -> bool:
+    """Whether WDL's `write_lines` or one of its kin made this file; each makes a new name of chance every time."""
+    return path.is_relative_to(attempt_directory) and path.parent.name == "write_"

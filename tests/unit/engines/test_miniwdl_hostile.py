@@ -1,0 +1,177 @@
+"""Documents and inputs that cannot or must not be used: each ends the run with one sentence."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.site import Site, failed, outputs
+from tests.doubles.tes import TesDouble
+from tests.doubles.workflows import READ
+from wesgate.core.states import State
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+    def do_GET(self) -> None:
+        if self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("location", "http://169.254.169.254/latest/meta-data")
+            self.end_headers()
+            return
+        super().do_GET()
+
+
+@contextmanager
+def web(folder: Path) -> Iterator[str]:
+    """A web server for the files of this folder."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+async def test_a_syntax_error_is_told_with_its_line(site: Site) -> None:
+    text = failed(await site.run("version 1.0\nworkflow w {\n  call }\n"), State.EXECUTOR_ERROR)
+    assert text.startswith("main.wdl:3:")
+
+
+async def test_every_validation_error_is_told_with_its_line(site: Site) -> None:
+    source = 'version 1.0\nworkflow w {\n  Int a = "x" + true\n  call nothing\n  Int b = c\n}\n'
+    text = failed(await site.run(source), State.EXECUTOR_ERROR)
+    assert "main.wdl:4:3: No such task/workflow: nothing" in text
+
+
+async def test_an_error_in_an_import_is_told_with_its_own_line(site: Site) -> None:
+    files = {"main.wdl": 'version 1.0\nimport "lib/a.wdl" as a\nworkflow w {}\n', "lib/a.wdl": "version 1.0\ntask {\n"}
+    text = failed(await site.run(files), State.EXECUTOR_ERROR)
+    assert "main.wdl:2:1: Failed to import lib/a.wdl" in text
+    assert "lib/a.wdl:2:6:" in text
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../../../../etc/passwd", "file:///etc/passwd"])
+async def test_an_import_from_outside_the_attachments_is_refused(site: Site, target: str) -> None:
+    text = failed(await site.run(f'version 1.0\nimport "{target}" as a\nworkflow w {{}}\n'), State.EXECUTOR_ERROR)
+    assert "is outside the attachments of the run" in text
+
+
+@pytest.mark.parametrize("given", ["/etc/passwd", "file:///etc/passwd", "../../../../../../../../../../etc/passwd"])
+async def test_an_input_outside_the_roots_is_refused(site: Site, tes: TesDouble, given: str) -> None:
+    text = failed(await site.run(READ, {"w.file": given}), State.EXECUTOR_ERROR)
+    assert f"input {given} is not below a directory that runs may read" in text
+    assert not tes.tasks
+
+
+async def test_a_link_out_of_the_roots_is_refused(site: Site) -> None:
+    spec = site.spec(READ, {"w.file": "innocent"})
+    (Path(spec.directory) / "attachments/innocent").symlink_to("/etc/passwd")
+    handle = await site.begin(spec)
+    assert "is not below a directory" in failed(await site.finish(handle), State.EXECUTOR_ERROR)
+
+
+@pytest.mark.parametrize("source", ['"/etc/passwd"', '"/etc/" + "passwd"'])
+async def test_a_document_cannot_name_a_file_of_the_machine(site: Site, tes: TesDouble, source: str) -> None:
+    document = READ.replace("input { File file }\n  call", f"File file = {source}\n  call")
+    text = failed(await site.run(document), State.EXECUTOR_ERROR)
+    assert "/etc/passwd" in text
+    assert not tes.tasks
+
+
+async def test_a_file_below_a_configured_root_is_used_where_it_is(site: Site, tes: TesDouble, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a b%20c.txt").write_text("from the data root")
+    site = site.with_settings(roots=(str(tmp_path / "data"),))
+    seen = await site.run(READ, {"w.file": f"{tmp_path}/data/a b%20c.txt"})
+    assert outputs(seen)["w.content"] == "from the data root"
+    (task,) = tes.tasks.values()
+    assert task.document["inputs"][1]["url"] == f"file://{tmp_path}/data/a%20b%2520c.txt"
+
+
+async def test_a_relative_input_is_an_attachment(site: Site) -> None:
+    files = {"main.wdl": READ, "data/x.txt": "attached"}
+    assert outputs(await site.run(files, {"w.file": "data/x.txt"}))["w.content"] == "attached"
+
+
+async def test_a_missing_input_is_named(site: Site) -> None:
+    text = failed(await site.run(READ, {"w.file": "data/none.txt"}), State.EXECUTOR_ERROR)
+    assert text == "input file not found: data/none.txt"
+
+
+async def test_a_required_input_that_was_not_given_is_named(site: Site) -> None:
+    assert "missing required inputs" in failed(await site.run(READ), State.EXECUTOR_ERROR)
+
+
+@pytest.mark.parametrize("params", [{"w.file": 7}, {"w.file": {"a": []}}, {"w.nothing": 1}, {"": 1}, {"w.file": None}])
+async def test_params_that_do_not_fit_are_the_callers_fault(site: Site, params: dict[str, object]) -> None:
+    failed(await site.run(READ, params), State.EXECUTOR_ERROR)
+
+
+async def test_an_http_input_is_fetched(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "reads.txt").write_text("from the web")
+    with web(tmp_path) as url:
+        assert outputs(await site.run(READ, {"w.file": f"{url}/reads.txt"}))["w.content"] == "from the web"
+
+
+async def test_an_http_input_that_is_not_there_is_named(site: Site, tmp_path: Path) -> None:
+    with web(tmp_path) as url:
+        text = failed(await site.run(READ, {"w.file": f"{url}/none?secret=1"}), State.EXECUTOR_ERROR)
+    assert text == f"an input could not be fetched: {url}/none cannot be fetched: its server answered 404"
+
+
+async def test_an_http_input_may_not_be_larger_than_allowed(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "reads.txt").write_text("x" * 2000)
+    with web(tmp_path) as url:
+        site = site.with_settings(fetch_limit_gb=1e-6)
+        text = failed(await site.run(READ, {"w.file": f"{url}/reads.txt"}), State.EXECUTOR_ERROR)
+    assert "is larger than the 1000 bytes that are allowed" in text
+
+
+async def test_a_redirect_to_the_clouds_credentials_is_refused(site: Site, tmp_path: Path) -> None:
+    with web(tmp_path) as url:
+        text = failed(await site.run(READ, {"w.file": f"{url}/elsewhere"}), State.EXECUTOR_ERROR)
+    assert "names a host that is not public" in text
+
+
+async def test_hosts_that_are_not_public_are_refused_by_default(site: Site, tmp_path: Path) -> None:
+    site = site.with_settings(allow_private=False)
+    with web(tmp_path) as url:
+        text = failed(await site.run(READ, {"w.file": f"{url}/x"}), State.EXECUTOR_ERROR)
+    assert "names a host that is not public" in text
+
+
+@pytest.mark.parametrize("given", ["s3://bucket/key", "gs://b/k", "ftp://h/f"])
+async def test_other_schemes_are_refused(site: Site, tes: TesDouble, given: str) -> None:
+    text = failed(await site.run(READ, {"w.file": given}), State.EXECUTOR_ERROR)
+    assert f"input {given} cannot be fetched: give an http or https URL" in text
+    assert not tes.tasks
+
+
+async def test_a_workflow_and_its_imports_may_come_by_http(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "lib.wdl").write_text(READ.split("workflow", maxsplit=1)[0])
+    main = 'version 1.0\nimport "lib.wdl" as lib\nworkflow w { output { Int x = 1 } }\n'
+    (tmp_path / "main.wdl").write_text(main)
+    with web(tmp_path) as url:
+        assert outputs(await site.run({}, url=f"{url}/main.wdl")) == {"w.x": 1}
+
+
+async def test_a_workflow_from_the_web_cannot_import_from_the_machine(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "main.wdl").write_text('version 1.0\nimport "file:///etc/passwd" as a\nworkflow w {}\n')
+    with web(tmp_path) as url:
+        text = failed(await site.run({}, url=f"{url}/main.wdl"), State.EXECUTOR_ERROR)
+    assert "is not an http or https URL" in text
+
+
+async def test_an_output_that_does_not_exist_is_named(site: Site) -> None:
+    source = READ.replace("String content = read_string(stdout())", 'File content = "none.txt"')
+    source = source.replace("String content", "File content")
+    files = {"main.wdl": source, "x": "y"}
+    text = failed(await site.run(files, {"w.file": "x"}), State.EXECUTOR_ERROR)
+    assert "none.txt" in text
