@@ -219,6 +219,8 @@ async def test_a_killed_postmaster_is_started_again_with_all_that_was_committed(
 async def test_closing_after_the_server_died_is_no_error(made: Path) -> None:
     async with await embedded.start(made) as postgres:
         os.kill(postmaster(postgres.home), signal.SIGKILL)
+    async with await embedded.start(made) as postgres:
+        assert await ask(postgres, "SELECT 1") == 1
 
 
 async def test_a_number_left_from_before_a_reboot_does_not_prevent_a_start(made: Path) -> None:
@@ -249,9 +251,9 @@ async def test_a_canceled_start_leaves_nothing_running(made: Path) -> None:
     assert not is_running(made / "postgres")
 
 
-async def test_a_long_and_odd_path_gets_short_sockets_that_go_with_the_server(around: Path) -> None:
-    data = around / ("odd $(exit) '\"; name " * 4) / "data"
-    data.parent.mkdir(mode=0o755)
+@pytest.mark.parametrize("name", ["odd $(exit) '\"; ,", "long" * 30])
+async def test_a_long_or_odd_path_gets_short_sockets_that_go_with_the_server(around: Path, name: str) -> None:
+    data = around / name
     async with await embedded.start(data) as postgres:
         assert postgres.home == data / "postgres"
         assert await ask(postgres, "SELECT 1") == 1
@@ -259,12 +261,15 @@ async def test_a_long_and_odd_path_gets_short_sockets_that_go_with_the_server(ar
     assert not postgres.place.sockets.exists()
 
 
-async def test_a_socket_directory_made_by_someone_else_is_refused(around: Path) -> None:
+@pytest.mark.parametrize("whose", ["open", pytest.param("root's", marks=as_root)])
+async def test_a_socket_directory_made_by_someone_else_is_refused(around: Path, whose: str) -> None:
     data = around / ("long" * 30)
     async with await embedded.start(data) as postgres:
         sockets = postgres.place.sockets
     sockets.mkdir()
-    sockets.chmod(0o777)
+    if whose == "open":
+        sockets.chmod(0o777)
+        os.chown(sockets, postgres.place.cluster.stat().st_uid, -1)
     with pytest.raises(Misconfigured, match="not a private directory"):
         await embedded.start(data)
     sockets.rmdir()  # it was left as it was
@@ -372,6 +377,8 @@ async def test_an_ordinary_user_runs_it_as_themselves_and_root_can_share_it(
         assert postgres.place.cluster.stat().st_uid == nobody.pw_uid
         assert await ask(postgres, "SELECT 1") == 1
         await let_go(holders[0])
+    async with await embedded.start(data) as postgres:
+        assert await ask(postgres, "SELECT 1") == 1
 
 
 def _python_for(name: str) -> str:

@@ -232,7 +232,7 @@ def _silent(place: Place) -> str:
 async def _answers(place: Place) -> bool:
     try:
         ours = await asyncpg.connect(host=str(place.sockets), user=DATABASE, database=DATABASE, timeout=5)
-    except (OSError, TimeoutError, asyncpg.CannotConnectNowError):
+    except (OSError, asyncpg.OperatorInterventionError, asyncpg.PostgresConnectionError):  # coming up or going down
         return False
     except asyncpg.PostgresError as error:
         raise Misconfigured(_with_log(place, f"the embedded Postgres refuses wesgate: {error}")) from error
