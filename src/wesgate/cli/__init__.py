@@ -15,11 +15,12 @@ from wesgate.cli.text import one_line
 GUIDE = """
 \b
 First steps:
-  wesgate serve                                     start a service here
-  wesgate run md5sum.wdl file=/bin/bash --follow    run a workflow on it
-  wesgate ls                                        your runs
-  wesgate logs last                                 the engine's log of the youngest
-  wesgate outputs last                              what came out
+  wesgate serve                        start a service here
+  wesgate run md5sum.wdl file=a.txt --attach a.txt --follow
+                                       run a workflow on it, with a file of yours
+  wesgate ls                           your runs
+  wesgate logs last                    the engine's log of the youngest
+  wesgate outputs last                 what came out
 
 \b
 Environment:

@@ -1,0 +1,49 @@
+"""The few facts about a WDL text that a submit needs, read without parsing it: any version, valid or not."""
+
+from __future__ import annotations
+
+import re
+
+_COMMAND = re.compile(r"\bcommand\s*(?:<<<.*?>>>|\{.*?^\s*\})", re.DOTALL | re.MULTILINE)
+_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+_IMPORT = re.compile(r"""^[ \t]*import[ \t]+(["'])(.+?)\1""", re.MULTILINE)
+_VERSION = re.compile(r"^\s*version\s+(\S+)", re.MULTILINE)
+_WORKFLOW = re.compile(r"^\s*workflow\s+(\w+)\s*\{", re.MULTILINE)
+_DECLARATION = re.compile(r"^\s*([A-Z]\w*(?:\[[^=\n]*\])?[?+]*)\s+(\w+)\s*(?=$|=|#|\})", re.MULTILINE)
+
+
+def bare(text: str) -> str:
+    """The text without comment lines and command sections, in which other languages stand."""
+    return _COMMAND.sub("command {}", _COMMENT.sub("", text))
+
+
+def version(text: str) -> str:
+    """The version it says; texts that say none are of the draft that had no such line."""
+    found = _VERSION.search(bare(text))
+    return found.group(1) if found else "draft-2"
+
+
+def imports(text: str) -> list[str]:
+    """What it imports, in order: relative paths, absolute paths and URLs."""
+    return [found.group(2) for found in _IMPORT.finditer(bare(text))]
+
+
+def workflow_name(text: str) -> str:
+    """The name of its workflow; empty if it holds tasks only."""
+    found = _WORKFLOW.search(bare(text))
+    return found.group(1) if found else ""
+
+
+def declared(text: str) -> dict[str, str]:
+    """The types of what its workflow declares, inputs first, by name."""
+    plain = bare(text)
+    begin = _WORKFLOW.search(plain)
+    types: dict[str, str] = {}
+    for kind, name in _DECLARATION.findall(plain[begin.end() :] if begin else ""):
+        types.setdefault(name, kind)
+    return types
+
+
+def may_hold_files(kind: str) -> bool:
+    """Whether a value of this type can name files: anything but the plain types and what is built of them."""
+    return not set(re.findall(r"\w+", kind)) <= {"String", "Int", "Float", "Boolean", "Array", "Map", "Pair"}

@@ -1,0 +1,58 @@
+"""The command line as a person has it: arguments in; exit code, stdout and stderr out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.cli.double import Double, Stage, serving
+from wesgate.cli import main, watch
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Said]
+
+
+@pytest.fixture(scope="session")
+def stages() -> Iterator[tuple[Stage, Stage]]:
+    with serving() as one, serving() as other:
+        yield one, other
+
+
+@pytest.fixture
+def server(stages: tuple[Stage, Stage]) -> Double:
+    stages[0].double = Double(stages[0].url)
+    return stages[0].double
+
+
+@pytest.fixture(params=["1.1", "1.0"])
+def any_server(request: pytest.FixtureRequest, stages: tuple[Stage, Stage]) -> Double:
+    stages[1].double = Double(stages[1].url, old=request.param == "1.0")
+    return stages[1].double
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs one command; the double to ask comes first, if the command asks one."""
+    monkeypatch.setattr(watch, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(watch, "RETRY_S", 0.01)
+    monkeypatch.delenv("WESGATE_TOKEN", raising=False)
+
+    def call(double: Double | None, *words: str) -> Said:
+        monkeypatch.setenv("WESGATE_URL", double.url if double else "http://127.0.0.1:9")
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        told = capsys.readouterr()
+        return Said(int(end.value.code or 0), told.out, told.err)
+
+    return call
