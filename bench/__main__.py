@@ -1,0 +1,59 @@
+"""`make bench`: one table of speed and size. `python -m bench tes start workflows` measures some of it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench import start, tes, workflows
+from bench.measure import Row, adopt_orphans
+
+PARTS: dict[str, Callable[[Path], list[Row]]] = {
+    "start": start.rows,
+    "tes": tes.rows,
+    "workflows": workflows.rows,
+}
+
+
+def _measure(names: Sequence[str]) -> list[Row]:
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="wesgate-bench-", ignore_cleanup_errors=True) as directory:
+        scratch = Path(directory)
+        scratch.chmod(0o711)  # under root, Postgres runs as a user of its own and must pass here
+        for name in names:
+            print(f"measuring {name} …", file=sys.stderr, flush=True)
+            rows += PARTS[name](scratch)
+    return rows
+
+
+def _table(rows: Sequence[Row]) -> str:
+    lines = [("what", "measured", "target", "", "detail")]
+    lines += [
+        (
+            row.name,
+            f"{row.measured:.2f} {row.unit}",
+            f"{row.better} {row.target:g}",
+            "met" if row.met else "MISSED",
+            row.detail,
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    return "\n".join(
+        "  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    names = sys.argv[1:] or list(PARTS)
+    if unknown := [name for name in names if name not in PARTS]:
+        raise SystemExit(f"bench: there is no {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    adopt_orphans()
+    print(_table(_measure(names)))
+
+
+if __name__ == "__main__":
+    main()
