@@ -1,0 +1,117 @@
+"""A real `wesgate serve` in a process of its own, to be killed, and what it may leave behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+ENDED = {"COMPLETE", "EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED", "PREEMPTED"}
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Service:
+    """One service over one data directory; the port changes with every start, as a client must bear."""
+
+    data: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+
+    def start(self, **more: str) -> Service:
+        given = {f"WESGATE_{name.upper()}": value for name, value in (self.settings | more).items()}
+        environment = {**os.environ, "WESGATE_EXECUTORS__LOCAL__RUNTIME": "process", **given}
+        command = [sys.executable, "-m", "wesgate", "serve", "--data", str(self.data), "--port", "0"]
+        with (self.data.parent / "serve.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("wesgate is ready: "), (self.data.parent / "serve.log").read_text()
+        self.url = line.removeprefix("wesgate is ready: ").strip()
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL, as a machine that runs out of memory does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM, as an operator does."""
+        return self._end(signal.SIGTERM)
+
+    def died(self) -> None:
+        """Wait until it has killed itself."""
+        assert self.process is not None
+        assert self.process.wait(PATIENCE_S) == -signal.SIGKILL
+        self._closed()
+
+    def _end(self, number: int) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(PATIENCE_S)
+        self._closed()
+        return code
+
+    def _closed(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def get(self, path: str) -> Any:
+        answer = httpx.get(self.url + path, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return httpx.post(self.url + path, timeout=30, **more)
+
+    def submit(self, workflow: str, params: str = "{}", key: str | None = None) -> httpx.Response:
+        """Submit a WDL document as a run."""
+        form = {"workflow_type": "WDL", "workflow_type_version": "1.0", "workflow_url": "main.wdl",
+                "workflow_params": params}  # fmt: skip
+        files = [("workflow_attachment", ("main.wdl", workflow.encode()))]
+        headers = {"Idempotency-Key": key} if key else {}
+        return self.post("/ga4gh/wes/v1/runs", data=form, files=files, headers=headers)
+
+    def ended(self, path: str) -> Any:
+        """The document at a path, once its state is an end."""
+        return self.until(path, lambda found: found["state"] in ENDED)
+
+    def until(self, path: str, holds: Callable[[Any], bool], patience_s: float = PATIENCE_S) -> Any:
+        """The document at a path, once it is as wanted."""
+        until = time.monotonic() + patience_s
+        while not holds(found := self.get(path)):
+            assert time.monotonic() < until, f"still {found}\n{(self.data.parent / 'serve.log').read_text()[-4000:]}"
+            time.sleep(0.1)
+        return found
+
+
+def left_running(data: Path) -> list[str]:
+    """The processes that still work for a data directory: workers and steps, not the database."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
+        command = " ".join(process.info["cmdline"] or ())
+        here = f"{data}/files" in command or str(process.info["cwd"] or "").startswith(f"{data}/files")
+        if here and process.info["pid"] != os.getpid():
+            found.append(command)
+    return found
+
+
+def gone(data: Path, patience_s: float = 15.0) -> list[str]:
+    """What is left running after a moment's grace: a worker ends just after it has left its result."""
+    until = time.monotonic() + patience_s
+    while (found := left_running(data)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
