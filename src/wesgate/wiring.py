@@ -116,6 +116,7 @@ async def reconciler(
     try:
         queue = HeadQueue(opened, LOCAL, settings.executors.local.max_attempts)
         engine = _miniwdl(settings, queue, api_url, executor)
+        engine.announce()
         charges = [
             Charge(Kind.TASK, LOCAL, executor, _task_spec(settings), _capacities(settings.executors.local.slots)),
             Charge(Kind.RUN, MINIWDL, engine, _run_spec(settings)),

@@ -104,7 +104,7 @@ async def test_tags_filter_as_the_spec_has_it(
     client: httpx.AsyncClient, filters: list[tuple[str, str]], found: bool
 ) -> None:
     task = await create(client, {**HELLO, "tags": {"foo": "bar", "baz": "bat"}})
-    query = [("tag_key", key) for key, _ in filters] + [("tag_value", value) for _, value in filters]
+    query = {"tag_key": [key for key, _ in filters], "tag_value": [value for _, value in filters]}
     page = (await client.get(f"{TES}/tasks", params=query)).json()
     assert [one["id"] for one in page["tasks"]] == ([task] if found else [])
 

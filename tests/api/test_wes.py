@@ -68,7 +68,7 @@ async def test_attachments_are_kept_with_their_folders(
 async def test_json_fields_may_be_file_parts_and_may_be_typed(client: httpx.AsyncClient) -> None:
     form = {name: value for name, value in FORM.items() if name not in ("workflow_params", "tags")}
     parts = [MAIN, ("workflow_params", ("p.json", b'{"w.n": 2}', "application/json")), ("tags", (None, b"{}", None))]
-    answer = await client.post(f"{WES}/runs", data=form, files=parts)  # type: ignore[arg-type]
+    answer = await client.post(f"{WES}/runs", data=form, files=parts)
     run = answer.json()["run_id"]
     assert (await client.get(f"{WES}/runs/{run}")).json()["request"]["workflow_params"] == {"w.n": 2}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -20,7 +19,7 @@ from wesgate.db.session import Database
 
 
 @pytest.fixture
-async def somebody(any_database: Database) -> AsyncIterator[Caller]:
+async def somebody(any_database: Database) -> Caller:
     return Caller(await owners.ensure(any_database, "test", "somebody"))
 
 

@@ -37,7 +37,9 @@ class Site:
     @property
     def engine(self) -> MiniwdlEngine:
         mode = "host" if self.host_paths else "mounts"
-        return MiniwdlEngine(self.settings, self.queue, self.root, self.tes.url, lambda: mode)
+        made = MiniwdlEngine(self.settings, self.queue, self.root, self.tes.url, lambda: mode)
+        made.announce()
+        return made
 
     def with_settings(self, **changes: Any) -> Site:
         return replace(self, settings=replace(self.settings, **changes))

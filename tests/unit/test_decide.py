@@ -30,6 +30,11 @@ def test_a_job_that_ended_ends_its_row(end: State) -> None:
     assert decide(a_row(), seen(end, detail="why"), NOON) == Become(end, "why")
 
 
+def test_a_job_that_somebody_else_canceled_is_a_fault_and_not_the_callers_wish() -> None:
+    action = decide(a_row(state=State.RUNNING), seen(State.CANCELED), NOON)
+    assert action == Become(State.SYSTEM_ERROR, "the job was canceled by someone else than its caller")
+
+
 @pytest.mark.parametrize("state", sorted(set(State) - TERMINAL - {State.CANCELING, State.UNKNOWN}))
 def test_a_job_that_is_ahead_takes_its_row_along(state: State) -> None:
     ahead = sorted(TRANSITIONS[state] - {State.CANCELING})

@@ -44,9 +44,14 @@ class Events:
         self._connection: asyncpg.Connection | None = None
         self._opening = asyncio.Lock()
 
-    async def close(self) -> None:
+    def end(self) -> None:
         """Send every listener away."""
-        self._end_all()
+        for queue in tuple(self._listeners):
+            self._end(queue)
+
+    async def close(self) -> None:
+        """Send every listener away, and hear no more."""
+        self.end()
         if self._connection is not None:
             await self._connection.close(timeout=2)
 
@@ -71,7 +76,7 @@ class Events:
             if self._connection is not None and not self._connection.is_closed():
                 return
             connection = await self._database.listener()
-            connection.add_termination_listener(lambda _: self._end_all())
+            connection.add_termination_listener(lambda _: self.end())
             try:
                 await connection.add_listener("wesgate_events", self._told)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -86,10 +91,6 @@ class Events:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 self._end(queue)
-
-    def _end_all(self) -> None:
-        for queue in tuple(self._listeners):
-            self._end(queue)
 
     def _end(self, queue: asyncio.Queue[Event | None]) -> None:
         self._listeners.discard(queue)

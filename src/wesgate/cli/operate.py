@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -20,8 +19,6 @@ Data = Annotated[Path | None, typer.Option(help="Directory of the embedded datab
 Host = Annotated[str | None, typer.Option(help="Address to bind; loopback only, as there is no access control.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file; else $WESGATE_CONFIG, else ./wesgate.toml.")]
-
-BACKLOG = 512
 
 
 def register(app: typer.Typer) -> None:
@@ -41,19 +38,19 @@ def serve(host: Host = None, port: Port = None, data: Data = None, config: Confi
     machine. Ctrl-C or SIGTERM stops it; what runs then goes on, and is found again at the next start.
     """
     settings = load(config, host=host, port=port, data=data)
-    _run(settings, lambda stop: _serve(settings, stop, loops=True))
+    _run(settings, lambda stop: _serving().serve(settings, stop, loops=True))
 
 
 def api(host: Host = None, port: Port = None, data: Data = None, config: Config = None) -> None:
     """Run the API alone; any number of these may share one database."""
     settings = load(config, host=host, port=port, data=data)
-    _run(settings, lambda stop: _serve(settings, stop, loops=False))
+    _run(settings, lambda stop: _serving().serve(settings, stop, loops=False))
 
 
 def reconcile(data: Data = None, config: Config = None) -> None:
     """Run the loops alone; any number of these may share one database."""
     settings = load(config, data=data)
-    _run(settings, lambda stop: _reconcile(settings, stop))
+    _run(settings, lambda stop: _serving().reconcile(settings, stop))
 
 
 def migrate(data: Data = None, config: Config = None) -> None:
@@ -69,27 +66,30 @@ def self_test(data: Data = None, config: Config = None) -> None:
 
 
 def _run(settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    import uvloop
+
     from wesgate import wiring
     from wesgate.cli import operator_log
 
     operator_log.configure(settings.log_level)
+    told: list[str] = []
     try:
         wiring.prepare(settings)
-        _loop_run(_until_stopped(work))
-    except WesgateError as error:
-        print(f"wesgate: {error}", file=sys.stderr)
-        raise typer.Exit(3) from None
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_stopped(work))
+    except* WesgateError as errors:
+        told = [f"wesgate: {error}" for error in _each(errors)]
+    if told:
+        print(*told, sep="\n", file=sys.stderr)
+        raise typer.Exit(3)
 
 
-def _loop_run(work: Awaitable[None]) -> None:
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_awaited(work))
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
+def _each(errors: BaseExceptionGroup[WesgateError]) -> Iterator[WesgateError]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
 
 
 async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -100,42 +100,10 @@ async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> No
     await work(stop)
 
 
-async def _serve(settings: Settings, stop: asyncio.Event, *, loops: bool) -> None:
-    from wesgate import wiring
+def _serving() -> ModuleType:
+    from wesgate.cli import serving  # it brings the whole service, which the other commands do without
 
-    with _bound(settings) as listener:
-        url = f"http://{_address(settings.host)}:{listener.getsockname()[1]}"
-        async with (
-            wiring.database(settings, upgrade=loops) as database,
-            wiring.context(settings, database) as context,
-            asyncio.TaskGroup() as group,
-        ):
-            server = _server(context, settings)
-            answering = group.create_task(server.serve(sockets=[listener]))
-            looping = group.create_task(_loops(settings, database, url, stop)) if loops else None
-            await _started(server, answering)
-            print(f"wesgate is ready: {url}", flush=True)
-            await _first(stop, answering, looping)
-            stop.set()
-            await context.events.close()
-            server.should_exit = True
-
-
-async def _reconcile(settings: Settings, stop: asyncio.Event) -> None:
-    from wesgate import wiring
-
-    url = f"http://{_address(settings.host)}:{settings.port}"
-    async with wiring.database(settings, upgrade=False) as database:
-        await _loops(settings, database, url, stop)
-
-
-async def _loops(settings, database, url: str, stop: asyncio.Event) -> None:  # type: ignore[no-untyped-def]
-    from wesgate import wiring
-
-    async with wiring.reconciler(settings, database, url, environment()) as reconciler, asyncio.TaskGroup() as group:
-        running = group.create_task(reconciler.run())
-        await _first(stop, running)
-        reconciler.stop()
+    return serving
 
 
 async def _migrate(settings: Settings) -> None:
@@ -156,54 +124,3 @@ async def _self_test(settings: Settings) -> None:
         await check(executor)
     finally:
         await executor.close()
-
-
-@contextlib.contextmanager
-def _bound(settings: Settings) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-        except OSError as error:
-            from wesgate.core.errors import Misconfigured
-
-            raise Misconfigured(
-                f"cannot listen at {settings.host}:{settings.port}: {error.strerror}; choose another with --port"
-            ) from error
-        listener.listen(BACKLOG)
-        yield listener
-
-
-def _server(context, settings: Settings):  # type: ignore[no-untyped-def]
-    import uvicorn
-
-    from wesgate.app import create_app
-
-    class Server(uvicorn.Server):
-        """One that leaves signals to us: the loops stop with it."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    app = create_app(context, body_bytes=settings.limits.body_bytes)
-    return Server(
-        uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10)
-    )
-
-
-async def _started(server, answering: asyncio.Task[None]) -> None:  # type: ignore[no-untyped-def]
-    while not server.started and not answering.done():
-        await asyncio.sleep(0.01)
-
-
-async def _first(stop: asyncio.Event, *tasks: asyncio.Task[None] | None) -> None:
-    """Until asked to stop, or until one of these ends by itself."""
-    asked = asyncio.create_task(stop.wait())
-    await asyncio.wait({asked, *(task for task in tasks if task)}, return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
-
-
-def _address(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from wesgate.core.backend import Observation
+from wesgate.core.backend import Handle, Observation
 from wesgate.core.errors import Misconfigured
 from wesgate.core.report import TaskReport
 from wesgate.core.spec import Input, Step, TaskSpec, attempt_key
@@ -16,6 +16,7 @@ from wesgate.executors.local import LocalExecutor
 OWNER = "self-test"
 IMAGE = "busybox"
 TIMEOUT_S = 120.0
+POLL_S = 0.1
 
 
 async def check(executor: LocalExecutor) -> None:
@@ -60,21 +61,24 @@ async def _stages(executor: LocalExecutor) -> bool:
 
 async def _stops(executor: LocalExecutor) -> bool:
     handle = await executor.submit(*_job("sleep 600"))
-    while (await executor.poll([handle]))[handle].state is not State.RUNNING:
-        await asyncio.sleep(0.1)
+    await _seen(executor, handle, TERMINAL | {State.RUNNING})
     await executor.cancel(handle)
-    while (seen := (await executor.poll([handle]))[handle]).state not in TERMINAL:
-        await asyncio.sleep(0.1)
-    return seen.state is State.CANCELED
+    return (await _seen(executor, handle, TERMINAL)).state is State.CANCELED
 
 
 async def _ended(executor: LocalExecutor, script: str, *inputs: Input) -> Observation[TaskReport]:
-    handle = await executor.submit(*_job(script, *inputs))
-    while (seen := (await executor.poll([handle]))[handle]).state not in TERMINAL:
-        await asyncio.sleep(0.1)
+    seen = await _seen(executor, await executor.submit(*_job(script, *inputs)), TERMINAL)
     if seen.detail:
         print(f"         {seen.detail}")
     return seen
+
+
+async def _seen(executor: LocalExecutor, handle: Handle, wanted: frozenset[State]) -> Observation[TaskReport]:
+    while True:
+        seen = (await executor.poll([handle]))[handle]
+        if seen.state in wanted:
+            return seen
+        await asyncio.sleep(POLL_S)
 
 
 def _job(script: str, *inputs: Input) -> tuple[str, TaskSpec]:

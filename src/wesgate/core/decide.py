@@ -10,8 +10,8 @@
 | other      | SUBMITTING |                        | Submit: finds before it submits          |
 | other      | SUBMITTED  | absent, for less than the grace | Wait                            |
 | other      | SUBMITTED  | absent for longer, or infrastructure | Submit the next attempt, or Become SYSTEM_ERROR |
-| other      | SUBMITTED  | ended                  | Become what it ended as                  |
-| other      | SUBMITTED  | ahead of the row       | Become that                              |
+| other      | SUBMITTED  | canceled               | Become SYSTEM_ERROR: nobody here asked   |
+| other      | SUBMITTED  | ahead of the row, ended | Become that                             |
 | other      | SUBMITTED  | as the row             | Wait (keeping a changed report)          |
 """
 
@@ -111,8 +111,8 @@ def decide(row: Row, seen: Observation[Any] | None, now: datetime) -> Action:
         return _missing(row, now)
     if seen.infrastructure:
         return _lost(row, seen.detail, seen.report)
-    if seen.state in TERMINAL:
-        return Become(seen.state, seen.detail, seen.report)
+    if seen.state is State.CANCELED:
+        return Become(State.SYSTEM_ERROR, "the job was canceled by someone else than its caller", seen.report)
     if seen.state in TRANSITIONS[row.state]:
         return Become(seen.state, seen.detail, seen.report)
     return Wait(next_look(row, now), seen.report)

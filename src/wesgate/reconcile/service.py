@@ -35,6 +35,7 @@ class Reconciler:
         self.charges = charges
         self.holder = f"{socket.gethostname()}-{secrets.token_hex(6)}"
         self._wakes = {charge: asyncio.Event() for charge in map(_name, charges)}
+        self.up = asyncio.Event()
         self._stop = asyncio.Event()
         self._wake_dir = wake_dir
 
@@ -53,6 +54,7 @@ class Reconciler:
                 async with asyncio.TaskGroup() as group:
                     ears = group.create_task(self._listen())
                     loops = [group.create_task(self._serve(charge)) for charge in self.charges]
+                    self.up.set()
                     await asyncio.wait(loops)
                     ears.cancel()
             finally:

@@ -37,10 +37,11 @@ def never() -> bool:
 
 
 class TesClient:
-    """Safe to use from many threads. Creating is safe to repeat, because each create carries its own key."""
+    """Safe to use from many threads. Creating is safe to repeat, because each create carries its own key. `api_url`
+    is asked before every call: a service that was restarted may be somewhere else."""
 
-    def __init__(self, api_url: str, token: str, patience_s: float = PATIENCE_S) -> None:
-        self._url = api_url.rstrip("/")
+    def __init__(self, api_url: Callable[[], str], token: str, patience_s: float = PATIENCE_S) -> None:
+        self._api_url = api_url
         self._headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
         self._patience_s = patience_s
         timeout = urllib3.Timeout(connect=5, read=60)
@@ -75,12 +76,15 @@ class TesClient:
         timeout = urllib3.Timeout(connect=5, read=SILENCE_S)
         headers = {**self._headers, "accept": "text/event-stream"}
         answer = self._pool.request(
-            "GET", self._url + EVENTS, headers=headers, preload_content=False, timeout=timeout, redirect=False
+            "GET", self._url(EVENTS), headers=headers, preload_content=False, timeout=timeout, redirect=False
         )
         with closing(answer):
             if answer.status != 200:
                 raise Refused(answer.status, "there is no stream of events")
             yield from parse_events(answer.stream(65536))
+
+    def _url(self, path: str = "") -> str:
+        return self._api_url().strip().rstrip("/") + path
 
     def _call(
         self,
@@ -95,12 +99,12 @@ class TesClient:
         for pause in _pauses():
             try:
                 answer = self._pool.request(
-                    method, self._url + path, body=body, headers={**self._headers, **(headers or {})}, redirect=False
+                    method, self._url(path), body=body, headers={**self._headers, **(headers or {})}, redirect=False
                 )
                 return read_answer(answer.status, answer.data)
             except (urllib3.exceptions.HTTPError, Unreachable) as error:
                 if time.monotonic() + pause > deadline or stop():
-                    raise Unreachable(f"TES at {self._url} did not answer for {patience_s:g} s: {error}") from error
+                    raise Unreachable(f"TES at {self._url()} did not answer for {patience_s:g} s: {error}") from error
             _sleep(pause, stop)
         raise AssertionError("pauses never end")
 

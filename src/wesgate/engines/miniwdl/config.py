@@ -38,12 +38,13 @@ class MiniwdlSettings:
 class HeadPlan:
     """`head.json`: all that a head needs to know besides the run's inputs and its token.
 
-    `workflow` is an http(s) URL, or a path below `attachments/` of the run's directory. `host_paths` says that tasks
-    see files where the host has them, because nothing can be mounted.
+    `api_file` holds the URL of the API, which may move while a head runs. `workflow` is an http(s) URL, or a path below
+    `attachments/` of the run's directory. `host_paths` says that tasks see files where the host has them, because
+    nothing can be mounted.
     """
 
     run_id: str
-    api_url: str
+    api_file: str
     workflow: str
     owner_directory: str
     host_paths: bool

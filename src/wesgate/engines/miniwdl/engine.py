@@ -24,6 +24,8 @@ __all__ = ["HOST_PATHS", "MiniwdlEngine", "MiniwdlSettings", "head_task"]
 HOST_PATHS = "host"
 """The path mode of an executor that cannot mount: tasks see files where the host has them."""
 
+API_FILE = "api-url"
+
 TOKEN_PREFIX = "wgr_"  # noqa: S105 - the public beginning of every run token, so that leaks can be searched for
 
 
@@ -45,8 +47,14 @@ class MiniwdlEngine:
         self._queue = queue
         self._files_root = files_root
         self._api_url = api_url
+        self._api_file = files_root / API_FILE
         self._path_mode = path_mode
         self._python = python
+
+    def announce(self) -> None:
+        """Tell all heads where the API is, those of an earlier process too: it may have had another port."""
+        self._files_root.mkdir(parents=True, exist_ok=True)
+        _write(self._api_file, self._api_url)
 
     async def find(self, key: str, spec: RunSpec) -> Handle | None:
         task_id = await self._queue.find(spec.id, key)
@@ -87,7 +95,7 @@ class MiniwdlEngine:
     def _plan(self, spec: RunSpec) -> HeadPlan:
         return HeadPlan(
             run_id=str(spec.id),
-            api_url=self._api_url,
+            api_file=str(self._api_file),
             workflow=spec.workflow_url,
             owner_directory=str(self._files_root / spec.owner),
             host_paths=self._path_mode() == HOST_PATHS,

@@ -61,7 +61,7 @@ def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callab
 
 def open_session(directory: Path, plan: HeadPlan, head_attempt: str) -> Session:
     """The way to TES, and what earlier heads of this run left there."""
-    client = TesClient(plan.api_url, (directory / "token").read_text())
+    client = TesClient(Path(plan.api_file).read_text, (directory / "token").read_text())
     earlier = head_attempt != "attempt-1"
     return Session(
         client=client,
