@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -98,14 +99,35 @@ class Service:
         return found
 
 
+def working(data: Path) -> list[psutil.Process]:
+    """The processes that work for a data directory: workers, heads and steps, not the service and its database. They
+    have its files open, are in it, or name it."""
+    files = f"{data}/files"
+    return [
+        process
+        for process in psutil.process_iter()
+        if process.pid != os.getpid() and any(files in place for place in _places(process))
+    ]
+
+
+def _places(process: psutil.Process) -> list[str]:
+    places = []
+    for ask in (lambda: [process.cwd()], lambda: process.cmdline(), lambda: _open(process.pid)):
+        with contextlib.suppress(psutil.Error, OSError):
+            places.extend(ask())
+    return places
+
+
+def _open(pid: int) -> list[str]:
+    return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 def left_running(data: Path) -> list[str]:
-    """The processes that still work for a data directory: workers and steps, not the database."""
+    """What these processes are, for people."""
     found = []
-    for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
-        command = " ".join(process.info["cmdline"] or ())
-        here = f"{data}/files" in command or str(process.info["cwd"] or "").startswith(f"{data}/files")
-        if here and process.info["pid"] != os.getpid():
-            found.append(command)
+    for process in working(data):
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
     return found
 
 

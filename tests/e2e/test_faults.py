@@ -3,7 +3,7 @@ code twice, and nothing is left running."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.service import Service, gone, left_running
+from tests.e2e.service import Service, gone, left_running, working
 from wesgate.core.failpoints import FAILPOINTS
 
 TES, WES = "/ga4gh/tes/v1/tasks", "/ga4gh/wes/v1/runs"
@@ -88,14 +88,16 @@ def test_a_task_outlives_its_worker_dying_at(name: str, service: Service) -> Non
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_lost_worker_is_replaced_when_attempts_are_left(name: str, service: Service) -> None:
-    armed(service, name)
+    armed(service, name, executors__local__max_attempts="1000")
     task = service.post(TES, json=counting(service)).json()["id"]
-    service.until(f"{TES}/{task}?view=FULL", lambda _: starts(service) > 0 or name == "worker-claimed")
+    enough = 1 if name == "worker-result" else 2
+    service.until(f"{TES}/{task}?view=FULL", lambda found: len(found["logs"]) >= enough)
     service.kill()
     service.start(files__inputs=f'["{service.data}/shared"]')
-    assert service.ended(f"{TES}/{task}")["state"] in ("COMPLETE", "SYSTEM_ERROR")
+    assert service.ended(f"{TES}/{task}")["state"] == "COMPLETE"
     attempts = len(service.get(f"{TES}/{task}?view=FULL")["logs"])
-    assert 0 <= starts(service) <= attempts
+    assert enough <= attempts
+    assert 1 <= starts(service) <= attempts
     assert gone(service.data) == []
 
 
@@ -145,23 +147,30 @@ def test_a_reboot_ends_or_repeats_everything_that_ran(service: Service) -> None:
 
 
 def reboot(service: Service) -> None:
-    assert service.process is not None
-    marks = (str(service.data), f"{service.data}/")
+    """All at once: a worker that sees its step die first would call that the step's failure."""
     service.kill()
-    for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
-        told = [*(process.info["cmdline"] or ()), str(process.info["cwd"] or "")]
-        if process.info["pid"] != os.getpid() and any(mark in word for word in told for mark in marks):
-            process.send_signal(signal.SIGKILL)
+    processes = [*working(service.data), *postgres(service.data)]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+    psutil.wait_procs(processes, 10)
 
 
-def test_a_clean_stop_ends_the_database_and_leaves_the_work(service: Service, data: Path) -> None:
+def postgres(data: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if any(f"{data}/postgres" in word for word in [*(process.info["cmdline"] or ()), str(process.info["cwd"])])
+    ]
+
+
+def test_a_clean_stop_ends_the_database_and_leaves_the_work(service: Service) -> None:
     service.start()
     task = service.post(TES, json=sleeping()).json()["id"]
     service.until(f"{TES}/{task}", lambda found: found["state"] == "RUNNING")
     assert service.stop() == 0
-    assert not [
-        one for one in psutil.process_iter(["cmdline"]) if f"{data}/postgres" in " ".join(one.info["cmdline"] or ())
-    ]
+    assert postgres(service.data) == []
     service.start()
     service.post(f"{TES}/{task}:cancel")
     assert service.ended(f"{TES}/{task}")["state"] == "CANCELED"

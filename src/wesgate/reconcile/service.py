@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,7 +16,7 @@ from wesgate.core.spec import Kind
 from wesgate.db import leases
 from wesgate.db.session import Database
 from wesgate.reconcile.kernel import BATCH, Charge, sweep
-from wesgate.reconcile.wake import WakeSocket
+from wesgate.reconcile.presence import Presence, new_name
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ class Reconciler:
     def __init__(self, database: Database, charges: Sequence[Charge], wake_dir: Path | None) -> None:
         self.database = database
         self.charges = charges
-        self.holder = f"{socket.gethostname()}-{secrets.token_hex(6)}"
+        self.holder = new_name()
         self._wakes = {charge: asyncio.Event() for charge in map(_name, charges)}
         self.up = asyncio.Event()
         self._stop = asyncio.Event()
@@ -49,7 +47,9 @@ class Reconciler:
         """Serve until stopped."""
         async with AsyncExitStack() as stack:
             if self._wake_dir is not None:
-                stack.enter_context(WakeSocket(self._wake_dir, self._woken_by_worker))
+                presence = stack.enter_context(Presence(self._wake_dir, self.holder, self._woken_by_worker))
+                for name in presence.gone():
+                    await self._release(name)
             try:
                 async with asyncio.TaskGroup() as group:
                     ears = group.create_task(self._listen())
@@ -58,7 +58,7 @@ class Reconciler:
                     await asyncio.wait(loops)
                     ears.cancel()
             finally:
-                await self._release()
+                await self._release(self.holder)
 
     async def _serve(self, charge: Charge) -> None:
         event = self._wakes[_name(charge)]
@@ -137,13 +137,13 @@ class Reconciler:
         for event in self._wakes.values():
             event.set()
 
-    async def _release(self) -> None:
+    async def _release(self, holder: str) -> None:
         try:
             for kind in {charge.kind for charge in self.charges}:
                 async with self.database.transaction() as connection:
-                    await leases.release(connection, kind, self.holder)
+                    await leases.release(connection, kind, holder)
         except Unavailable:
-            log.warning("reconcile.leases_left", extra={"holder": self.holder})
+            log.warning("reconcile.leases_left", extra={"holder": holder})
 
 
 def _name(charge: Charge) -> tuple[Kind, str]:
