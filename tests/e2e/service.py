@@ -111,8 +111,8 @@ def working(data: Path) -> list[psutil.Process]:
 
 
 def _places(process: psutil.Process) -> list[str]:
-    places = []
-    for ask in (lambda: [process.cwd()], lambda: process.cmdline(), lambda: _open(process.pid)):
+    places: list[str] = []
+    for ask in (lambda: [process.cwd()], process.cmdline, lambda: _open(process.pid)):
         with contextlib.suppress(psutil.Error, OSError):
             places.extend(ask())
     return places
