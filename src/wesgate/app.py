@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Response
 
 from wesgate import __version__
-from wesgate.api import problems, tes, wes
+from wesgate.api import problems, routing, tes, wes
 from wesgate.api.dependencies import Context
 from wesgate.api.limits import BodyLimit
 
@@ -27,9 +27,9 @@ def create_app(context: Context | None, *, body_bytes: int = 1 << 30) -> FastAPI
     app.state.context = context
     problems.install(app)
     app.add_middleware(BodyLimit, limit=body_bytes)
-    app.include_router(wes.router, prefix=WES_BASE)
-    for number, base in enumerate(TES_BASES):
-        app.include_router(tes.router, prefix=base, include_in_schema=number == 0)
+    for base in TES_BASES:
+        routing.add(app, tes.router, base, described=base == TES_BASES[0])
+    routing.add(app, wes.router, WES_BASE)
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     return app
 

@@ -1,0 +1,39 @@
+"""Routes as FastAPI describes them and as Starlette would serve them.
+
+Every endpoint here takes the request and gives a response: FastAPI has nothing to solve or to validate for it, and what
+it does anyway, per request and per route passed by, is more than all the rest of a status route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+
+
+class DirectRoute(APIRoute):
+    """Calls its endpoint with the request and the parameters of the path, which are strings."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        endpoint: Callable[..., Awaitable[Response]] = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            return await endpoint(request, **request.path_params)
+
+        return handle
+
+
+def add(app: FastAPI, router: APIRouter, base: str, *, described: bool = True) -> None:
+    """Serve the routes of `router` below `base`, in their order and after those that the app has."""
+    for route in router.routes:
+        assert isinstance(route, APIRoute)
+        app.router.add_api_route(
+            base + route.path,
+            route.endpoint,
+            methods=sorted(route.methods),
+            tags=route.tags,
+            include_in_schema=described,
+            route_class_override=DirectRoute,
+        )
