@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
 from wesgate import __version__
 from wesgate.api.dependencies import Context
 from wesgate.api.events import Events
@@ -46,9 +48,14 @@ def prepare(settings: Settings) -> None:
             f"without access control, whoever reaches the service is its owner, so it binds loopback only: "
             f"{settings.host} is not; use --host 127.0.0.1 and a tunnel or an authenticating proxy"
         )
-    failpoints.arm(settings.failpoints)
-    settings.data.mkdir(parents=True, exist_ok=True)
-    settings.files_root.mkdir(parents=True, exist_ok=True)
+    try:
+        failpoints.arm(settings.failpoints)
+        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.files_root.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:
+        raise Misconfigured(str(error)) from error
+    except OSError as error:
+        raise Misconfigured(f"the data directory cannot be made: {error}; choose another with --data") from error
 
 
 @asynccontextmanager
@@ -68,15 +75,25 @@ async def database(settings: Settings, *, upgrade: bool) -> AsyncIterator[Databa
 
 @asynccontextmanager
 async def _opened(url: str, *, upgrade: bool) -> AsyncIterator[Database]:
-    opened = Database(url)
+    try:
+        opened = Database(url)
+    except ArgumentError as error:  # its text would show the URL, and so a password
+        raise Misconfigured("WESGATE_DATABASE_URL is not as postgresql://USER:PASSWORD@HOST/NAME") from error
+    try:
+        await _prepare(opened, upgrade=upgrade)
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def _prepare(opened: Database, *, upgrade: bool) -> None:
     try:
         if upgrade:
             await migrate.upgrade(opened)
         elif await migrate.current(opened) != migrate.HEAD:
             raise Misconfigured("the database is not at this version's schema; run `wesgate migrate` first")
-        yield opened
-    finally:
-        await opened.close()
+    except DBAPIError as error:
+        raise Misconfigured(f"the database refuses: {error.orig}") from error
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ def add(app: FastAPI, router: APIRouter, base: str, *, described: bool = True) -
         app.router.add_api_route(
             base + route.path,
             route.endpoint,
-            methods=sorted(route.methods),
+            methods=list(route.methods or ()),
             tags=route.tags,
             include_in_schema=described,
             route_class_override=DirectRoute,

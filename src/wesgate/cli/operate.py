@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
+from wesgate.cli.configuration import configured
 from wesgate.core.errors import WesgateError
-from wesgate.settings import Settings, environment, load
+from wesgate.settings import Settings, environment
 
 Data = Annotated[Path | None, typer.Option(help="Directory of the embedded database and, by default, all files.")]
 Host = Annotated[str | None, typer.Option(help="Address to bind; loopback only, as there is no access control.")]
@@ -37,31 +38,31 @@ def serve(host: Host = None, port: Port = None, data: Data = None, config: Confi
     Without any settings it keeps its state under the data directory, in a Postgres of its own, and runs tasks on this
     machine. Ctrl-C or SIGTERM stops it; what runs then goes on, and is found again at the next start.
     """
-    settings = load(config, host=host, port=port, data=data)
+    settings = configured(config, host=host, port=port, data=data)
     _run(settings, lambda stop: _serving().serve(settings, stop, loops=True))
 
 
 def api(host: Host = None, port: Port = None, data: Data = None, config: Config = None) -> None:
     """Run the API alone; any number of these may share one database."""
-    settings = load(config, host=host, port=port, data=data)
+    settings = configured(config, host=host, port=port, data=data)
     _run(settings, lambda stop: _serving().serve(settings, stop, loops=False))
 
 
 def reconcile(data: Data = None, config: Config = None) -> None:
     """Run the loops alone; any number of these may share one database."""
-    settings = load(config, data=data)
+    settings = configured(config, data=data)
     _run(settings, lambda stop: _serving().reconcile(settings, stop))
 
 
 def migrate(data: Data = None, config: Config = None) -> None:
     """Bring the database to this version's schema. Safe while an older version is still up."""
-    settings = load(config, data=data)
+    settings = configured(config, data=data)
     _run(settings, lambda _: _migrate(settings))
 
 
 def self_test(data: Data = None, config: Config = None) -> None:
     """Check that the executor of this machine does what it must: run, fail, stop."""
-    settings = load(config, data=data)
+    settings = configured(config, data=data)
     _run(settings, lambda _: _self_test(settings))
 
 
