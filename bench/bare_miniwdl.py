@@ -1,7 +1,4 @@
-"""`miniwdl run` with the least of container backends: each command is a process of this machine, in its own directory.
-
-wesgate's process runtime builds a sandbox around each; this does not, so the comparison is in miniwdl's favor.
-"""
+"""`miniwdl run` with wesgate's process runtime: each command is a process of this machine in the same sandbox."""
 
 from __future__ import annotations
 
@@ -12,6 +9,10 @@ import sys
 from WDL import CLI
 from WDL.runtime import config, task_container
 from WDL.runtime.backend.cli_subprocess import SubprocessBase
+
+from wesgate.worker.mounts import Mount
+from wesgate.worker.process import SYSTEM_PATH, bubblewrap_options
+from wesgate.worker.sandbox import look, skeleton
 
 
 class Process(SubprocessBase):
@@ -34,7 +35,9 @@ class Process(SubprocessBase):
 
     def _run_invocation(self, logger: logging.Logger, cleanup: contextlib.ExitStack, image: str) -> list[str]:  # noqa: ARG002  # miniwdl's
         work: str = self.host_work_dir()  # type: ignore[no-untyped-call]  # miniwdl's
-        return ["env", "-C", work]
+        mounts = [Mount(self.host_dir, self.host_dir, writable=True), Mount("/tmp", "/tmp", writable=True)]
+        options = bubblewrap_options(skeleton(mounts, (), "/dev/shm", look), {"PATH": SYSTEM_PATH}, work)
+        return ["bwrap", *options, "--"]
 
 
 if __name__ == "__main__":

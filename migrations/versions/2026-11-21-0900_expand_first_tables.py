@@ -80,6 +80,63 @@ END
 $$;
 """
 
+ADMIT = """
+CREATE FUNCTION wesgate_admit(of_backend text, of_lane text, max_jobs int, max_cores float, max_ram float, most int)
+RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    admitted int;
+BEGIN
+    PERFORM 1 FROM tasks
+    WHERE backend = of_backend AND lane = of_lane AND admitted_at IS NULL AND state = 'QUEUED' LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    -- what follows sees what the last holder of this lock committed
+    PERFORM pg_advisory_xact_lock(hashtextextended('slots ' || of_backend || ' ' || of_lane, 0));
+    WITH placed AS (
+        SELECT owner_id, count(*) AS jobs, sum(cpu_cores) AS cores, sum(ram_gb) AS ram
+        FROM tasks
+        WHERE backend = of_backend AND lane = of_lane AND admitted_at IS NOT NULL AND ended_at IS NULL
+        GROUP BY owner_id
+    ), line AS (
+        -- whoever has least comes first: a long line of one owner does not delay another's first task
+        SELECT first.id, first.cpu_cores, first.ram_gb,
+               row_number() OVER (ORDER BY coalesce(placed.jobs, 0) + first.place, first.created_at, first.id) AS turn
+        FROM owners
+        LEFT JOIN placed ON placed.owner_id = owners.id
+        CROSS JOIN LATERAL (
+            SELECT id, cpu_cores, ram_gb, created_at, row_number() OVER (ORDER BY created_at, id) AS place
+            FROM tasks
+            WHERE backend = of_backend AND lane = of_lane AND owner_id = owners.id
+              AND admitted_at IS NULL AND state = 'QUEUED'
+            ORDER BY created_at, id
+            LIMIT most
+        ) AS first
+        ORDER BY turn
+        LIMIT most
+    ), summed AS (
+        -- each with all before it and all that is placed; a task larger than the whole lane counts as the whole lane,
+        -- and so gets it to itself
+        SELECT id,
+               (SELECT coalesce(sum(jobs), 0) FROM placed) + count(*) OVER up_to AS jobs,
+               (SELECT coalesce(sum(cores), 0) FROM placed) + sum(least(cpu_cores, max_cores)) OVER up_to AS cores,
+               (SELECT coalesce(sum(ram), 0) FROM placed) + sum(least(ram_gb, max_ram)) OVER up_to AS ram
+        FROM line
+        WINDOW up_to AS (ORDER BY turn ROWS UNBOUNDED PRECEDING)
+    )
+    -- the sums only grow: the first who does not fit ends the line, so that a large task is not overtaken for ever
+    UPDATE tasks SET admitted_at = now(), due_at = now()
+    FROM summed
+    WHERE tasks.id = summed.id AND tasks.admitted_at IS NULL AND tasks.state = 'QUEUED'
+      AND summed.jobs <= coalesce(max_jobs, summed.jobs)
+      AND summed.cores <= coalesce(max_cores, summed.cores) + 1e-9
+      AND summed.ram <= coalesce(max_ram, summed.ram) + 1e-9;
+    GET DIAGNOSTICS admitted = ROW_COUNT;
+    RETURN admitted;
+END
+$$;
+"""
+
 TRIGGERS = """
 CREATE TRIGGER wesgate_before_state BEFORE UPDATE OF state ON {kind}s FOR EACH ROW
     WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION wesgate_before_state();
@@ -249,6 +306,7 @@ def upgrade() -> None:
     )
     for statement in RULES.strip().split("\n\n"):
         op.execute(statement)
+    op.execute(ADMIT)
     for kind in KINDS:
         for statement in TRIGGERS.format(kind=kind).strip().split(";\n"):
             op.execute(statement)
@@ -257,5 +315,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("instances", "tasks", "runs", "attempts", "history", "audit", "service", "owners"):
         op.drop_table(table)
-    for function in ("wesgate_after_state()", "wesgate_before_state()", "wesgate_may_become(text, text)"):
+    for function in (
+        "wesgate_admit(text, text, int, float, float, int)",
+        "wesgate_after_state()",
+        "wesgate_before_state()",
+        "wesgate_may_become(text, text)",
+    ):
         op.execute(f"DROP FUNCTION {function}")

@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tests import ordinary
 from wesgate.core.errors import Misconfigured
 from wesgate.db import embedded, place
 
@@ -364,32 +365,13 @@ async def test_programs_that_the_database_user_cannot_reach_are_copied_once(
 async def test_an_ordinary_user_runs_it_as_themselves_and_root_can_share_it(
     around: Path, holders: list[asyncio.subprocess.Process]
 ) -> None:
-    nobody = pwd.getpwnam("nobody")
-    data = around / "home"
-    data.mkdir(mode=0o700)
-    os.chown(data, nobody.pw_uid, nobody.pw_gid)
-    python = _python_for("nobody")
-    path = os.pathsep.join(entry for entry in sys.path if not entry.startswith(f"{sys.base_prefix}/lib"))
-    drop = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
-    holders.append(await holding(data, python, env={"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}, **drop))
+    data = ordinary.home(around / "home")
+    environment = {"PYTHONPATH": os.pathsep.join(ordinary.packages()), "PYTHONDONTWRITEBYTECODE": "1"}
+    holders.append(await holding(data, ordinary.python(), env=environment, **ordinary.started()))
     assert (await line_of(holders[0])).startswith("postgresql+asyncpg://")
     async with await embedded.start(data) as postgres:
-        assert postgres.place.cluster.stat().st_uid == nobody.pw_uid
+        assert postgres.place.cluster.stat().st_uid == ordinary.account().uid
         assert await ask(postgres, "SELECT 1") == 1
         await let_go(holders[0])
     async with await embedded.start(data) as postgres:
         assert await ask(postgres, "SELECT 1") == 1
-
-
-def _python_for(name: str) -> str:
-    """A Python of this version that the user may run: root's own is often below /root."""
-    entry = pwd.getpwnam(name)
-    account = place.Account(entry.pw_uid, entry.pw_gid)
-    names = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for python in (sys.executable, f"/usr/bin/{names}", f"/usr/local/bin/{names}"):
-        with contextlib.suppress(OSError):
-            if place.run(account, [python, "-c", ""]).returncode == 0:
-                return python
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{name} can run no Python of this version; install {names} system-wide")
-    pytest.skip(f"{name} can run no Python of this version")

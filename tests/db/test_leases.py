@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -124,14 +125,20 @@ async def test_a_wake_up_during_the_work_is_not_lost(any_database: Database, som
     assert [item.row.id for item in await claim(any_database)] == [task]
 
 
-async def test_waking_never_makes_a_row_wait_longer(any_database: Database, somebody: Caller) -> None:
+async def test_a_row_with_news_is_claimed_before_it_is_due(any_database: Database, somebody: Caller) -> None:
+    task, other = await a_task(any_database, somebody), await a_task(any_database, somebody)
+    await execute(any_database, "UPDATE tasks SET due_at = now() + interval '1 h'")
+    async with any_database.statements() as connection:
+        claims = await leases.claim(connection, Kind.TASK, "fake", "one", 100, [task, uuid4()])
+    assert [claim.row.id for claim in claims] == [task]
+    assert other not in {claim.row.id for claim in claims}
+
+
+async def test_news_of_a_row_that_ended_is_no_news(any_database: Database, somebody: Caller) -> None:
     task = await a_task(any_database, somebody)
-    await execute(any_database, "UPDATE tasks SET due_at = now() - interval '1 h'")
-    async with any_database.transaction() as connection:
-        await leases.wake(connection, Kind.TASK, [task])
-        overdue = await leases.next_due(connection, Kind.TASK, "fake")
-    assert overdue is not None
-    assert overdue < -3000
+    await execute(any_database, "UPDATE tasks SET state = 'COMPLETE'")
+    async with any_database.statements() as connection:
+        assert await leases.claim(connection, Kind.TASK, "fake", "one", 100, [task]) == []
 
 
 async def test_a_graceful_stop_gives_everything_back_at_once(any_database: Database, somebody: Caller) -> None:

@@ -19,7 +19,7 @@ async def queue(database: Database, subject: str, count: int, **changes: object)
 
 
 async def admit(database: Database, capacity: Capacity, lane: Lane = Lane.TASK) -> int:
-    async with database.transaction() as connection:
+    async with database.statements() as connection:
         return await slots.admit(connection, "fake", lane, capacity)
 
 

@@ -22,13 +22,19 @@ def dump(value: Any) -> dict[str, Any]:
 def load(kind: type[T], data: Mapping[str, Any]) -> T:
     """A JSON object as a dataclass of this kind; unknown keys are left out, so that a newer writer can be read."""
     hints = _hints(typing.cast(Hashable, kind))
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # every caller passes a dataclass
-    return kind(**{name: _typed(hints[name], value) for name, value in data.items() if name in known})
+    return kind(**{name: _typed(hints[name], value) for name, value in data.items() if name in hints})
+
+
+def learn(*kinds: type) -> None:
+    """Read the types of these dataclasses now rather than at their first load."""
+    for kind in kinds:
+        _hints(typing.cast(Hashable, kind))
 
 
 @cache
 def _hints(kind: Hashable) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(typing.cast(Any, kind))}
 
 
 def _plain(value: Any) -> Any:

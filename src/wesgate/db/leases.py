@@ -8,13 +8,14 @@ the database's; no worker's clock decides about a lease.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wesgate.core.backend import Handle
@@ -32,7 +33,9 @@ CLAIM = """
         LEFT JOIN attempts                                     -- none yet: this attempt is only planned
             ON attempts.row_id = wanted.id AND attempts.number = wanted.attempt
         WHERE wanted.backend = :backend                        -- one loop per backend: a slow one delays no other
-          AND wanted.due_at <= now()                           -- it wants something; ended and waiting rows do not
+          AND wanted.due_at IS NOT NULL                        -- it wants something; ended and waiting rows do not,
+          AND (wanted.due_at <= now()                          -- now, or somebody has news of it
+               OR wanted.id = ANY(:news))
           AND (wanted.lease_until IS NULL                      -- nobody works on it,
                OR wanted.lease_until < now())                  -- or whoever did is gone
         ORDER BY wanted.due_at                                 -- the longest wait first
@@ -74,9 +77,12 @@ SUBMITTING = """
 SUBMITTED = """
     WITH mine AS (
         UPDATE {table} AS wanted
-        SET due_at = now() + :soon, failures = 0, lease_holder = NULL, lease_until = NULL
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), CAST(:handles AS text[]))
-            AS claimed(id, epoch, handle)
+        SET due_at = CASE WHEN wanted.due_at <> claimed.due_at         -- it has news already
+                          THEN wanted.due_at ELSE now() + :soon END,
+            failures = 0, lease_holder = NULL, lease_until = NULL
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), CAST(:dues AS timestamptz[]),
+                    CAST(:handles AS text[]))
+            AS claimed(id, epoch, due_at, handle)
         WHERE wanted.id = claimed.id AND wanted.lease_epoch = claimed.epoch
         RETURNING wanted.id, wanted.attempt, claimed.handle
     )
@@ -124,6 +130,11 @@ WAIT = """
     SELECT id FROM mine
 """
 
+NEXT_DUE = """
+    SELECT extract(epoch FROM min(greatest(due_at, lease_until)) - now())
+    FROM {table} WHERE backend = :backend AND due_at IS NOT NULL
+"""
+
 _SOON = timedelta(milliseconds=250)
 """When a job that was just submitted, or just changed, is looked at next; a wake-up makes it sooner."""
 
@@ -164,11 +175,12 @@ class Pause:
     report: dict[str, Any] | None = None
 
 
-async def claim(connection: AsyncConnection, kind: Kind, backend: str, holder: str, limit: int) -> list[Claim]:
-    """Take up to `limit` due rows of one backend."""
-    statement = text(CLAIM.format(table=f"{kind}s", own=_OWN[kind]))
-    values = {"backend": backend, "limit": limit, "holder": holder, "lease": LEASE}
-    found = (await connection.execute(statement, values)).mappings().all()
+async def claim(
+    connection: AsyncConnection, kind: Kind, backend: str, holder: str, limit: int, news: Collection[UUID] = ()
+) -> list[Claim]:
+    """Take up to `limit` rows of one backend that are due, or of which there is news."""
+    values = {"backend": backend, "limit": limit, "holder": holder, "lease": LEASE, "news": list(news)}
+    found = (await connection.execute(_of(kind, CLAIM), values)).mappings().all()
     return [_claim(kind, row) for row in found]
 
 
@@ -189,7 +201,8 @@ async def submitting(
 async def submitted(connection: AsyncConnection, kind: Kind, done: Sequence[tuple[Claim, Handle]]) -> frozenset[UUID]:
     """Record the handles of submitted jobs, and give the rows back."""
     claims = [claimed for claimed, _ in done]
-    values = {**_fence(claims), "handles": [handle for _, handle in done], "soon": _SOON}
+    dues = [claimed.due_at for claimed in claims]
+    values = {**_fence(claims), "dues": dues, "handles": [handle for _, handle in done], "soon": _SOON}
     return await _ids(connection, SUBMITTED, kind, values)
 
 
@@ -229,21 +242,9 @@ async def release(connection: AsyncConnection, kind: Kind, holder: str) -> None:
     )
 
 
-async def wake(connection: AsyncConnection, kind: Kind, row_ids: Sequence[UUID]) -> None:
-    """Ask for a look at these rows now. Only ever sooner; an ended or waiting row stays as it is."""
-    await connection.execute(
-        text(f"UPDATE {kind}s SET due_at = now() WHERE id = ANY(:ids) AND due_at > now()"),
-        {"ids": list(row_ids)},
-    )
-
-
 async def next_due(connection: AsyncConnection, kind: Kind, backend: str) -> float | None:
     """Seconds until the next row of a backend may be claimed (negative when it is late); None for none."""
-    statement = text(f"""
-        SELECT extract(epoch FROM min(greatest(due_at, lease_until)) - now())
-        FROM {kind}s WHERE backend = :backend AND due_at IS NOT NULL
-    """)
-    seconds = await connection.scalar(statement, {"backend": backend})
+    seconds = await connection.scalar(_of(kind, NEXT_DUE), {"backend": backend})
     return None if seconds is None else float(seconds)
 
 
@@ -274,8 +275,13 @@ def _fence(claims: Sequence[Claim]) -> dict[str, Any]:
 
 
 async def _ids(connection: AsyncConnection, statement: str, kind: Kind, values: dict[str, Any]) -> frozenset[UUID]:
-    result = await connection.execute(text(statement.format(table=f"{kind}s")), values)
+    result = await connection.execute(_of(kind, statement), values)
     return frozenset(result.scalars())
+
+
+@cache
+def _of(kind: Kind, statement: str) -> TextClause:
+    return text(statement.format(table=f"{kind}s", own=_OWN[kind]))
 
 
 def _json(report: dict[str, Any] | None) -> str | None:

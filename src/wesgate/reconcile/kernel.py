@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, assert_never
+from uuid import UUID
 
 from wesgate.core import codec
 from wesgate.core.backend import Backend, Handle, Observation
@@ -58,13 +59,15 @@ class Written:
     pauses: list[Pause] = field(default_factory=list)
 
 
-async def sweep(charge: Charge, database: Database, holder: str) -> int:
-    """Serve the rows that are due; how many there were. Rows that could not be served come back by themselves."""
-    async with database.transaction() as connection:
-        for lane, capacity in charge.capacities.items():
+async def sweep(
+    charge: Charge, database: Database, holder: str, news: Collection[UUID] = (), *, admit: bool = True
+) -> int:
+    """Serve the rows that are due, and those of which there is `news`; how many there were. Rows that could not be
+    served come back by themselves. Without `admit` no slot can be free."""
+    async with database.statements() as connection:
+        for lane, capacity in charge.capacities.items() if admit else ():
             await slots.admit(connection, charge.name, lane, capacity)
-    async with database.transaction() as connection:
-        claims = await leases.claim(connection, charge.kind, charge.name, holder, BATCH)
+        claims = await leases.claim(connection, charge.kind, charge.name, holder, BATCH, news)
     if claims:
         failpoint("reconcile-claimed")
         async with asyncio.timeout(ACT_FOR_S):
@@ -120,7 +123,7 @@ async def _submit_all(
     ready = await _cleared(charge, wanted, written)
     if not ready:
         return
-    async with database.transaction() as connection:
+    async with database.statements() as connection:
         ours = await leases.submitting(
             connection, charge.kind, [(claim, submit.attempt, submit.detail) for claim, submit in ready]
         )
@@ -129,7 +132,7 @@ async def _submit_all(
     await _all(_submit(charge, claim, submit, written, done) for claim, submit in ready if claim.row.id in ours)
     failpoint("reconcile-called")
     if done:
-        async with database.transaction() as connection:
+        async with database.statements() as connection:
             await leases.submitted(connection, charge.kind, done)
         failpoint("reconcile-submitted")
 
@@ -194,7 +197,7 @@ async def _clear(charge: Charge, claim: Claim, end: Become, written: Written) ->
 
 
 async def _write(kind: Kind, written: Written, database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.statements() as connection:
         if written.outcomes:
             await leases.become(connection, kind, written.outcomes)
         if written.pauses:

@@ -25,6 +25,41 @@ LONGEST_SLEEP_S = 30.0
 SHORTEST_SLEEP_S = 0.02
 
 
+class Signal:
+    """What wakes one loop: news of a row, or that anything may be due and any slot free."""
+
+    def __init__(self) -> None:
+        self.woken = asyncio.Event()
+        self._news: set[UUID] = set()
+        self._admit = True
+
+    def tell(self, row_id: UUID) -> None:
+        """There is news of this row."""
+        self._news.add(row_id)
+        self.woken.set()
+
+    def wake(self) -> None:
+        """Look at everything."""
+        self._admit = True
+        self.woken.set()
+
+    def heard(self) -> tuple[frozenset[UUID], bool]:
+        """The rows of which there is news, and whether slots may be free; from here on it counts anew."""
+        heard = frozenset(self._news), self._admit
+        self.woken.clear()
+        self._news.clear()
+        self._admit = False
+        return heard
+
+    async def wait(self, seconds: float) -> None:
+        """Until woken, at most so long; then everything is looked at."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.woken.wait()
+        except TimeoutError:
+            self._admit = True
+
+
 class Reconciler:
     """All loops of one process. Any number of them, in any number of processes, may share a database."""
 
@@ -32,7 +67,7 @@ class Reconciler:
         self.database = database
         self.charges = charges
         self.holder = new_name()
-        self._wakes = {charge: asyncio.Event() for charge in map(_name, charges)}
+        self._signals = {_name(charge): Signal() for charge in charges}
         self.up = asyncio.Event()
         self._stop = asyncio.Event()
         self._wake_dir = wake_dir
@@ -40,8 +75,7 @@ class Reconciler:
     def stop(self) -> None:
         """Finish the pass at hand, give the leases back, and return from `run`."""
         self._stop.set()
-        for event in self._wakes.values():
-            event.set()
+        self._wake_all()
 
     async def run(self) -> None:
         """Serve until stopped."""
@@ -61,13 +95,13 @@ class Reconciler:
                 await self._release(self.holder)
 
     async def _serve(self, charge: Charge) -> None:
-        event = self._wakes[_name(charge)]
+        signal = self._signals[_name(charge)]
         failures = 0
         while not self._stop.is_set():
-            event.clear()
+            news, admit = signal.heard()
             try:
-                count = await sweep(charge, self.database, self.holder)
-                rest = SHORTEST_SLEEP_S if count == BATCH else await self._rest(charge)
+                count = await sweep(charge, self.database, self.holder, news, admit=admit)
+                rest = SHORTEST_SLEEP_S if count == BATCH or signal.woken.is_set() else await self._rest(charge)
                 failures = 0
             except (Unavailable, TimeoutError) as error:
                 failures += 1
@@ -79,10 +113,10 @@ class Reconciler:
                 rest = min(LONGEST_SLEEP_S, 2.0 ** min(failures, 5))
                 log.exception("reconcile.fault", extra={"backend": charge.name})
                 await asyncio.sleep(min(rest, 1.0))
-            await _wait(event, rest)
+            await signal.wait(rest)
 
     async def _rest(self, charge: Charge) -> float:
-        async with self.database.transaction() as connection:
+        async with self.database.statements() as connection:
             seconds = await leases.next_due(connection, charge.kind, charge.name)
         return min(LONGEST_SLEEP_S, max(SHORTEST_SLEEP_S, LONGEST_SLEEP_S if seconds is None else seconds))
 
@@ -110,7 +144,8 @@ class Reconciler:
         kind, _, row_id = payload.partition(" ")
         if row_id:
             self._soon(Kind(kind), UUID(row_id))
-        self._wake_kind(Kind(kind))
+        else:
+            self._wake_kind(Kind(kind))
 
     def _woken_by_worker(self, key: str) -> None:
         """A worker's push: `wg-<row id>-<attempt>`."""
@@ -118,29 +153,23 @@ class Reconciler:
         self._soon(Kind.TASK, UUID(hex=row_id))
 
     def _soon(self, kind: Kind, row_id: UUID) -> None:
-        wake = asyncio.get_running_loop().create_task(self._wake_row(kind, row_id))
-        wake.add_done_callback(lambda _: self._wake_kind(kind))
-
-    async def _wake_row(self, kind: Kind, row_id: UUID) -> None:
-        try:
-            async with self.database.transaction() as connection:
-                await leases.wake(connection, kind, [row_id])
-        except Unavailable:
-            log.warning("reconcile.deaf", extra={"holder": self.holder})
+        for (of_kind, _), signal in self._signals.items():
+            if of_kind is kind:
+                signal.tell(row_id)
 
     def _wake_kind(self, kind: Kind) -> None:
-        for (of_kind, _), event in self._wakes.items():
+        for (of_kind, _), signal in self._signals.items():
             if of_kind is kind:
-                event.set()
+                signal.wake()
 
     def _wake_all(self) -> None:
-        for event in self._wakes.values():
-            event.set()
+        for signal in self._signals.values():
+            signal.wake()
 
     async def _release(self, holder: str) -> None:
         try:
             for kind in {charge.kind for charge in self.charges}:
-                async with self.database.transaction() as connection:
+                async with self.database.statements() as connection:
                     await leases.release(connection, kind, holder)
         except Unavailable:
             log.warning("reconcile.leases_left", extra={"holder": holder})
@@ -148,11 +177,3 @@ class Reconciler:
 
 def _name(charge: Charge) -> tuple[Kind, str]:
     return charge.kind, charge.name
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return

@@ -7,6 +7,7 @@ outlive it as they outlive the service.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -14,6 +15,10 @@ import sys
 import traceback
 from contextlib import suppress
 
+from wesgate.core.codec import learn
+from wesgate.core.report import StepLog
+from wesgate.core.spec import Input, Output, Resources, Step, TaskSpec
+from wesgate.worker.layout import Limits, Order, StepRecord
 from wesgate.worker.main import main
 
 MESSAGE_BYTES = 8192
@@ -21,6 +26,9 @@ MESSAGE_BYTES = 8192
 
 def serve(channel: socket.socket) -> None:
     """Fork a worker for each message until the other side is gone."""
+    learn(Order, TaskSpec, Step, Input, Output, Resources, Limits, StepRecord, StepLog)
+    gc.collect()
+    gc.freeze()  # a collection in a worker would copy the pages that all of them share
     # The kernel reaps children whose SIGCHLD is ignored.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

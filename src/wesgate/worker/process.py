@@ -138,7 +138,7 @@ class Sandboxed:
             "bwrap", "--args", str(given), "--json-status-fd", str(status), *self._network("--unshare-net"),
             "--", "/bin/sh", "-c", 'exec "$@"', "sh", *step.command,
         )  # fmt: skip
-        return Launch(argv, {"PATH": SYSTEM_PATH}, "/", dies_with_worker=True, files=(given, status))
+        return Launch(argv, {"PATH": SYSTEM_PATH}, "/", files=(given, status))
 
     def _unshare(self, script: Path, step: Step) -> tuple[str, ...]:
         return (*UNSHARE, *self._network("--net"), "/bin/sh", str(script), *step.command)

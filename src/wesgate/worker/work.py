@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import time
 import traceback
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,10 @@ RESERVE_BYTES = 256 * 1024
 """Held so that the records and the result can be written when the disk is full."""
 
 
+FIRST_LOOK_S = 0.2
+"""Whoever submitted an attempt looks at it soon by itself; a step that starts before then need not be told of."""
+
+
 class Work:
     """One attempt under way."""
 
@@ -45,6 +50,7 @@ class Work:
         self.interrupts = interrupts
         self.allowed = places(order.files_root, order.spec.owner, order.spec.roots)
         self.start_time = now()
+        self.began = time.monotonic()
         self.system_logs: list[str] = []
         self.outputs: list[OutputFile] = []
         self.points = Points()
@@ -142,7 +148,8 @@ class Work:
             raise Fenced from error
         failpoint("worker-started")
         self._note(State.RUNNING)
-        wake(self.order.wake, self.order.key)
+        if time.monotonic() - self.began > FIRST_LOOK_S:
+            wake(self.order.wake, self.order.key)
         failed = self._steps(runtime, mounts)
         self._deliver(mounts, failed)
         failpoint("worker-staged-out")
