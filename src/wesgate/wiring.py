@@ -25,6 +25,7 @@ from wesgate.db.leases import Claim
 from wesgate.db.queue import HeadQueue
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
+from wesgate.engines.miniwdl.config import engine_parameters
 from wesgate.engines.miniwdl.engine import MiniwdlEngine, MiniwdlSettings
 from wesgate.executors.local import LocalExecutor, LocalSettings
 from wesgate.ga4gh import tes, wes
@@ -108,7 +109,7 @@ async def context(settings: Settings, opened: Database) -> AsyncIterator[Context
             pager=Pager(await owners.signing_key(opened)),
             events=events,
             about=_about(settings),
-            engines=(EngineInfo(MINIWDL, version("miniwdl"), {"WDL": WDL_VERSIONS}),),
+            engines=[_engine_info(settings)],
             executor=LOCAL,
             max_attempts=settings.executors.local.max_attempts,
             files=settings.files_root,
@@ -166,16 +167,25 @@ def roots(settings: Settings) -> tuple[str, ...]:
     return tuple(str(path.resolve()) for path in settings.files.inputs)
 
 
-def _miniwdl(settings: Settings, queue: HeadQueue, api_url: str, executor: LocalExecutor) -> MiniwdlEngine:
+def _engine_info(settings: Settings) -> EngineInfo:
+    parameters = engine_parameters(_miniwdl_settings(settings))
+    return EngineInfo(MINIWDL, version("miniwdl"), {"WDL": WDL_VERSIONS}, parameters)
+
+
+def _miniwdl_settings(settings: Settings) -> MiniwdlSettings:
     wanted = settings.engines.miniwdl
+    return MiniwdlSettings(
+        task_concurrency=wanted.task_concurrency,
+        default_image=wanted.default_image,
+        call_cache=wanted.call_cache,
+        roots=roots(settings),
+        allow_private=settings.sources.allow_private,
+    )
+
+
+def _miniwdl(settings: Settings, queue: HeadQueue, api_url: str, executor: LocalExecutor) -> MiniwdlEngine:
     return MiniwdlEngine(
-        MiniwdlSettings(
-            task_concurrency=wanted.task_concurrency,
-            default_image=wanted.default_image,
-            call_cache=wanted.call_cache,
-            roots=roots(settings),
-            allow_private=settings.sources.allow_private,
-        ),
+        _miniwdl_settings(settings),
         queue,
         settings.files_root,
         settings.engines.api_url or api_url,

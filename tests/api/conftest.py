@@ -21,10 +21,11 @@ from wesgate.core.owner import Caller
 from wesgate.core.spec import Lane
 from wesgate.db import owners, tasks
 from wesgate.db.session import Database
-from wesgate.ga4gh.service_info import About, EngineInfo
+from wesgate.ga4gh.service_info import About, EngineInfo, EngineParameter
 from wesgate.identity.callers import Callers
 
 WES, TES = "/ga4gh/wes/v1", "/ga4gh/tes/v1"
+PARAMETERS = [EngineParameter(name, "string", "") for name in ("retries", "fast", "name")]
 TOKEN = "wgr_" + "t" * 43
 
 
@@ -55,7 +56,7 @@ async def context(database: Database, caller: Caller, files: Path, tmp_path: Pat
         pager=Pager(await owners.signing_key(database)),
         events=events,
         about=about,
-        engines=(EngineInfo("miniwdl", "1.16", {"WDL": ("draft-2", "1.0", "1.1", "1.2")}),),
+        engines=(EngineInfo("miniwdl", "1.16", {"WDL": ("draft-2", "1.0", "1.1", "1.2")}, PARAMETERS),),
         executor="fake",
         max_attempts=1,
         files=files,

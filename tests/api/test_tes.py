@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -165,6 +166,16 @@ async def test_both_bases_and_the_legacy_service_info_are_served(client: httpx.A
     legacy = (await client.get("/v1/tasks/service-info")).json()
     assert set(legacy) == {"name", "doc", "storage"}
     assert info["storage"] == legacy["storage"]
+
+
+async def test_storage_names_the_sites_roots_and_the_owners_own_directory(
+    client: httpx.AsyncClient, files: Path, tmp_path: Path
+) -> None:
+    shared, own = (await client.get(f"{TES}/service-info")).json()["storage"]
+    assert shared == f"file://{tmp_path}/shared"
+    given = {"url": f"{own}/earlier-run/result.txt", "path": "/in"}
+    assert own.startswith(f"file://{files}/")
+    await create(client, {**HELLO, "inputs": [given]})
 
 
 async def test_credentials_are_not_looked_at_when_there_is_no_access_control(client: httpx.AsyncClient) -> None:

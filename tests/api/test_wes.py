@@ -56,6 +56,21 @@ async def test_a_run_echoes_its_request(client: httpx.AsyncClient) -> None:
     assert log["state"] == "QUEUED"
 
 
+async def test_engine_parameters_that_the_engine_does_not_take_are_refused(client: httpx.AsyncClient) -> None:
+    form = FORM | {"workflow_engine_parameters": '{"retires": "2"}'}
+    answer = await client.post(f"{WES}/runs", data=form, files=[MAIN])
+    assert answer.status_code == 400
+    assert answer.json()["msg"] == "workflow_engine_parameters: miniwdl takes retries, fast, name"
+    assert (await client.get(f"{WES}/runs")).json()["runs"] == []
+
+
+async def test_engine_parameters_are_told_by_service_info(client: httpx.AsyncClient) -> None:
+    info = (await client.get(f"{WES}/service-info")).json()
+    assert not faults("wes", "ServiceInfo", info)
+    names = [one["name"] for one in info["default_workflow_engine_parameters"]]
+    assert names == ["retries", "fast", "name"]
+
+
 async def test_attachments_are_kept_with_their_folders(
     client: httpx.AsyncClient, database: Database, files: Path
 ) -> None:

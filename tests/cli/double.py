@@ -72,6 +72,7 @@ class Double:
     canceled: list[str] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
     instead: Response | None = None
+    storage: list[str] | None = None
 
     def add(self, *frames: dict[str, Any]) -> None:
         """Add a run."""
@@ -102,6 +103,7 @@ class Stage:
                 Route(f"{BASE}/runs/{{run_id}}/tasks", self.tasks),
                 Route(f"{BASE}/runs/{{run_id}}/cancel", self.cancel, methods=["POST"]),
                 Route("/texts/{name}", self.text),
+                Route("/ga4gh/tes/v1/service-info", self.tes_info),
                 Route("/tes/{name}", self.tes),
             ]
         )
@@ -112,6 +114,10 @@ class Stage:
 
     async def service_info(self, request: Request) -> Response:
         return reply({"workflow_type_versions": {"WDL": {"workflow_type_version": ["draft-2", "1.1"]}}})
+
+    async def tes_info(self, request: Request) -> Response:
+        storage = self.double.storage
+        return missing("route") if storage is None else reply({"storage": storage})
 
     async def list_runs(self, request: Request) -> Response:
         shown = [frames[0] for frames in self.double.runs.values()]

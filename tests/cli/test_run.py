@@ -37,6 +37,24 @@ def test_a_run_is_submitted_and_its_id_printed(cli: Cli, any_server: Double, hel
     assert any_server.attachments == {"hello.wdl": WDL.encode()}
 
 
+def test_input_files_that_runs_may_not_read_in_place_are_sent_along(
+    cli: Cli, server: Double, hello: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "x.fq").write_text("mine")
+    (tmp_path / "a b" / "x.fq").write_text("there already")
+    for storage, name, sent in (
+        ([f"file://{tmp_path}/elsewhere"], "x.fq", "inputs/1/x.fq"),
+        ([f"file://{tmp_path}/a%20b"], "a b/x.fq", None),
+        (None, "x.fq", None),
+    ):
+        server.storage, server.attachments = storage, {}
+        assert cli(server, "run", str(hello), f"reads={tmp_path / name}").code == 0
+        params = json.loads(server.forms[-1]["workflow_params"])
+        assert params == {"hello.reads": sent or str(tmp_path / name)}
+        assert server.attachments.get("inputs/1/x.fq") == (b"mine" if sent else None)
+
+
 def test_imports_are_uploaded_in_their_places_without_climbing(cli: Cli, server: Double, tmp_path: Path) -> None:
     (tmp_path / "wf").mkdir()
     (tmp_path / "lib").mkdir()

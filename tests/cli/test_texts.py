@@ -11,7 +11,7 @@ import pytest
 from wesgate.cli import wdl
 from wesgate.cli.client import base_url, log_place
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.params import Signature, parameters
+from wesgate.cli.params import Signature, parameters, unreadable
 from wesgate.cli.replies import Stand, read_log
 from wesgate.cli.submission import find_workflow, named, type_of, version_from
 from wesgate.cli.text import clean, took
@@ -115,6 +115,19 @@ def test_declared_types_win_over_guesses() -> None:
         "w.task.n": 1,
     }
     assert parameters(["more=x", "more=y"], None, signature) == {"w.more": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent"),
+    [
+        ("File", True), ("File?", True), ("Array[File]+", True), ("Array[Array[File]]", True),
+        ("Map[String, File]", True), ("String", False), ("Pair[File,String]", False), ("Sample", False), ("", False),
+    ],
+)  # fmt: skip
+def test_only_what_is_declared_as_a_file_is_sent(kind: str, sent: bool) -> None:
+    signature = Signature("w", {"x": kind})
+    assert unreadable({"w.x": "/data/x"}, signature, ["/dat", "/other"]) == ([Path("/data/x")] if sent else [])
+    assert unreadable({"w.x": "/data/x"}, signature, ["/data"]) == []
 
 
 def test_names_of_local_files_become_paths_but_strings_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +14,7 @@ from wesgate.api.dependencies import Context, context, idempotency_key, read_jso
 from wesgate.api.paging import page_size
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.failpoints import failpoint
+from wesgate.core.owner import Caller
 from wesgate.core.paths import within
 from wesgate.core.states import State
 from wesgate.db import tasks
@@ -31,14 +32,14 @@ OUTPUT_SCHEMES = frozenset({"", "file"})
 async def get_service_info(request: Request) -> Response:
     """What this TES is and where its `file://` inputs may be."""
     found = context(request)
-    return send(service_info.tes(found.about, [f"file://{root}" for root in found.roots]))
+    return send(service_info.tes(found.about, _storage(found, await caller(request))))
 
 
 @router.get("/tasks/service-info")
 async def get_legacy_service_info(request: Request) -> Response:
     """The same as TES before 1.0 had it: py-tes 0.4 takes these three members only."""
     found = context(request)
-    storage = [f"file://{root}" for root in found.roots]
+    storage = _storage(found, await caller(request))
     return send({"name": found.about.name, "doc": found.about.description, "storage": storage})
 
 
@@ -48,7 +49,7 @@ async def create_task(request: Request) -> Response:
     found, who = context(request), await caller(request)
     key = idempotency_key(request)
     document = tes.read_task(await read_json(request))
-    _check_urls(document, [*found.roots, str(found.files / who.owner.directory)])
+    _check_urls(document, _roots(found, who))
     failpoint("api-before-commit")
     task_id = await tasks.create(found.database, who, _new(found, document, key, await request.body()))
     failpoint("api-after-commit")
@@ -110,6 +111,15 @@ def _new(found: Context, document: dict[str, object], key: str | None, body: byt
         key=key,
         digest=hashlib.sha256(body).hexdigest() if key else None,
     )
+
+
+def _roots(found: Context, who: Caller) -> list[str]:
+    """The directories that the caller's files may be in: those of the site, and the owner's own."""
+    return [*found.roots, str(found.files / who.owner.directory)]
+
+
+def _storage(found: Context, who: Caller) -> list[str]:
+    return [f"file://{quote(root)}" for root in _roots(found, who)]
 
 
 def _check_urls(document: dict[str, list[dict[str, str]]], roots: list[str]) -> None:

@@ -162,6 +162,12 @@ def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
     raise InvalidRequest(f"workflow_type: this service runs {', '.join(offered)}; see service-info for engines")
 
 
+def _check_parameters(engine: EngineInfo, given: Mapping[str, str]) -> None:
+    known = [parameter.name for parameter in engine.parameters]
+    if not set(given) <= set(known):
+        raise InvalidRequest(f"workflow_engine_parameters: {engine.name} takes {', '.join(known)}")
+
+
 async def _check_workflow(found: Context, workflow_url: str, names: list[tuple[str, ...]]) -> None:
     if not wes.is_relative(workflow_url):
         await urls.check(workflow_url, allow_private=found.allow_private_sources)
@@ -174,6 +180,7 @@ async def _accept(request: Request, sent: Mapping[str, Any], uploads: Sequence[U
     key = idempotency_key(request)
     document = wes.read_run(sent)
     engine = _engine(found, document)
+    _check_parameters(engine, document.get("workflow_engine_parameters", {}))
     names = attachments.check_names([file.filename or "" for file in uploads])
     await _check_workflow(found, document["workflow_url"], names)
     files = [(name, file.file) for name, file in zip(names, uploads, strict=True)]

@@ -16,7 +16,7 @@ GUIDE = """
 \b
 First steps:
   wesgate serve                        start a service here
-  wesgate run md5sum.wdl file=a.txt --attach a.txt --follow
+  wesgate run md5sum.wdl file=a.txt --follow
                                        run a workflow on it, with a file of yours
   wesgate ls                           your runs
   wesgate logs last                    the engine's log of the youngest

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import httpx
 
@@ -83,6 +83,21 @@ class WesClient:
     def service_info(self) -> Mapping[str, Any]:
         """What the server says about itself."""
         return self._json("GET", "/service-info")
+
+    def file_roots(self) -> Sequence[str]:
+        """The directories of this machine that runs may read in place: what a TES beside this WES names as storage.
+        Where none says so, a server on this machine is believed to read everything, and another one nothing."""
+        if not _is_loopback(self.base):
+            return []
+        try:
+            info = self._json("GET", "/service-info", base=re.sub(r"/wes(?=/v\d+$)", "/tes", self.base))
+        except (NoSuchRun, ServerProblem):
+            info = {}
+        storage = info.get("storage")
+        if not isinstance(storage, list):
+            return ["/"]
+        urls = [word for word in storage if isinstance(word, str) and word.startswith("file:///")]
+        return [unquote(urlsplit(url).path) for url in urls]
 
     def submit(self, form: Form) -> str:
         """Submit a run; its id."""
@@ -160,8 +175,8 @@ class WesClient:
                 return
             seen.add(token)
 
-    def _json(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
-        return self._document(self._send(method, self.base + path, **options))
+    def _json(self, method: str, path: str, *, base: str = "", **options: Any) -> Mapping[str, Any]:
+        return self._document(self._send(method, (base or self.base) + path, **options))
 
     def _document(self, answer: Answer) -> Mapping[str, Any]:
         if answer.status >= 300:

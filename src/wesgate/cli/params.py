@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wesgate.cli.errors import UsageProblem
 from wesgate.cli.text import one_line
-from wesgate.cli.wdl import may_hold_files
+from wesgate.cli.wdl import holds_files, may_hold_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,13 @@ def parameters(pairs: Sequence[str], inputs: Path | None, signature: Signature) 
     """All parameters; a key=value wins over the inputs file. Names of local files become absolute paths."""
     given = _from_file(inputs, signature) if inputs else {}
     return given | _from_pairs(pairs, signature)
+
+
+def unreadable(values: Mapping[str, Any], signature: Signature, roots: Sequence[str]) -> list[Path]:
+    """The local files among the parameters that lie under none of the server's roots, so that they must be sent."""
+    named = (leaf for key, value in values.items() if holds_files(signature.kind(key)) for leaf in _leaves(value))
+    files = (absolute(Path(name)) for name in named if name.startswith("/"))
+    return [path for path in dict.fromkeys(files) if not any(path.is_relative_to(root) for root in roots)]
 
 
 def pair(text: str, what: str = "parameter") -> tuple[str, str]:
@@ -110,6 +117,18 @@ def _localized(value: Any, kind: str, signature: Signature, folder: Path) -> Any
             return {key: _localized(item, kind, signature, folder) for key, item in value.items()}
         case _:
             return value
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _leaves(item)
+        case dict():
+            for item in value.values():
+                yield from _leaves(item)
 
 
 def _local_path(text: str, kind: str, signature: Signature, folder: Path) -> str:

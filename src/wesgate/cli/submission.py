@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,6 +62,13 @@ def find_workflow(source: str, attach: Sequence[Path], kind: str = "", kind_vers
     names = named(main, imported(main, text) if is_wdl else [], attach)
     inputs = Signature(wdl.workflow_name(text), wdl.declared(text), names) if is_wdl else Signature(attached=names)
     return Workflow(names[main], chosen, kind_version or _version(text, chosen), names, inputs)
+
+
+def with_inputs(workflow: Workflow, inputs: Sequence[Path]) -> Workflow:
+    """The workflow with these files sent along, each in a folder of its own: two may have the same name."""
+    names = {path: f"inputs/{number}/{path.name}" for number, path in enumerate(inputs, 1)}
+    files = {**names, **workflow.files}
+    return replace(workflow, files=files, signature=replace(workflow.signature, attached=files))
 
 
 def type_of(name: str) -> str:

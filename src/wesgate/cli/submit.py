@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 \b
 Examples:
-  wesgate run md5sum.wdl file=a.txt --attach a.txt --follow
+  wesgate run md5sum.wdl file=a.txt --follow
   wesgate run qc.wdl reads=a.fq reads=b.fq min_quality=20 --wait
   wesgate run main.wdl --input inputs.json --tag study=lambda
   wesgate run https://example.org/wf/main.wdl --type-version 1.0
@@ -28,15 +28,14 @@ Examples:
 Parameters:
   A value is read as JSON where it is JSON (numbers, true, [..], {..}) and as
   text otherwise. What the workflow declares as String stays text. A key given
-  twice is a list. The name of a local file becomes its absolute path, for a
-  server on this machine that lets runs read there; a file that is sent along
-  with --attach is named as the server will know it. Keys may leave out the
-  workflow's name.
+  twice is a list. Keys may leave out the workflow's name.
 
 \b
 Files:
   A local workflow is uploaded with the local files that it imports (WDL) and
   those given with --attach. They keep their places relative to each other.
+  Files that the workflow declares as inputs are read in place where the server
+  says that runs may read there, and are sent along otherwise.
 
 \b
 Exit codes:
@@ -75,14 +74,17 @@ def run(
     Prints the id of the run and returns at once; with --wait or --follow, waits for its end and prints its outputs,
     or what went wrong and where to look. Ctrl-C stops the watching, never the run.
     """
-    from wesgate.cli.params import pair, parameters
-    from wesgate.cli.submission import find_workflow, form
+    from wesgate.cli.params import pair, parameters, unreadable
+    from wesgate.cli.submission import find_workflow, form, with_inputs
 
     found = find_workflow(workflow, attach or [], kind, kind_version)
     values = parameters(params or [], inputs, found.signature)
     tags = dict(pair(text, "tag") for text in tag or []) | ({"name": name} if name else {})
     engine = dict(pair(text, "engine parameter") for text in engine_param or [])
     with connected(url, token) as client:
+        if missing := unreadable(values, found.signature, client.file_roots()):
+            found = with_inputs(found, missing)
+            values = parameters(params or [], inputs, found.signature)
         run_id = _submitted(client, form(_with_version(client, found), values, tags, engine))
         if wait or follow:
             from wesgate.cli.outcome import see_through

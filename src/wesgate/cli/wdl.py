@@ -44,6 +44,11 @@ def declared(text: str) -> dict[str, str]:
     return types
 
 
+def holds_files(kind: str) -> bool:
+    """Whether every text in a value of this type names a file."""
+    return re.fullmatch(r"(Array\[|Map\[String,)*File[]?+]*", kind.replace(" ", "")) is not None
+
+
 def may_hold_files(kind: str) -> bool:
     """Whether a value of this type can name files: anything but the plain types and what is built of them."""
     return not set(re.findall(r"\w+", kind)) <= {"String", "Int", "Float", "Boolean", "Array", "Map", "Pair"}

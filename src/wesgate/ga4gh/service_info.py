@@ -25,12 +25,23 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineParameter:
+    """A `workflow_engine_parameters` member that an engine takes, with its type and default in words."""
+
+    name: str
+    type: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """One engine: the backend's name, its version, and the workflow types with their versions that it runs."""
+    """One engine: the backend's name, its version, the workflow types with their versions that it runs, and the
+    parameters that it takes."""
 
     name: str
     version: str
     types: Mapping[str, Sequence[str]]
+    parameters: Sequence[EngineParameter] = ()
 
 
 def tes(about: About, storage: Sequence[str]) -> dict[str, Any]:
@@ -52,7 +63,11 @@ def wes(
         "supported_wes_versions": ["1.1.0"],
         "supported_filesystem_protocols": list(protocols),
         "workflow_engine_versions": {one.name: {"workflow_engine_version": [one.version]} for one in engines},
-        "default_workflow_engine_parameters": [],
+        "default_workflow_engine_parameters": [
+            {"name": one.name, "type": one.type, "default_value": one.default}
+            for engine in engines
+            for one in engine.parameters
+        ],
         "system_state_counts": dict(counts),
         "auth_instructions_url": about.documentation_url,
         "tags": {},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.core.codec import dump, load
+from wesgate.ga4gh.service_info import EngineParameter
 
 ENGINE_PARAMETERS = {
     "task": "the name of the task to run, in a document of several tasks without a workflow",
@@ -72,6 +73,18 @@ class RunOptions:
     fail_fast: bool
     call_cache: bool
     copy_input_files: bool
+
+
+def engine_parameters(settings: MiniwdlSettings) -> list[EngineParameter]:
+    """What service-info says of them."""
+    defaults = {
+        "task": ("string", ""),
+        "max_tasks": ("integer", str(settings.task_concurrency)),
+        "fail_fast": ("boolean", "true"),
+        "call_cache": ("boolean", json.dumps(settings.call_cache)),
+        "copy_input_files": ("boolean", "false"),
+    }
+    return [EngineParameter(name, *defaults[name]) for name in ENGINE_PARAMETERS]
 
 
 def run_options(plan: HeadPlan) -> RunOptions:
