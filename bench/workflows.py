@@ -111,7 +111,7 @@ def _through_wes(wesgate: Running, workflow: Path) -> float:
         while state in ("", "QUEUED", "INITIALIZING", "RUNNING"):
             if time.perf_counter() - began > LONGEST_S:
                 raise SystemExit(f"bench: {workflow.name} still is {state} after {LONGEST_S:.0f} s")
-            time.sleep(0.02)
+            time.sleep(0.05)
             state = client.get(f"{run}/status").json()["state"]
         if state != "COMPLETE":
             raise SystemExit(f"bench: {workflow.name} ended {state}:\n{client.get(run).text[:3000]}")

@@ -52,7 +52,7 @@ def prepare(settings: Settings) -> None:
     try:
         failpoints.arm(settings.failpoints)
         settings.data.mkdir(parents=True, exist_ok=True)
-        settings.files_root.mkdir(parents=True, exist_ok=True)
+        settings.files_root.mkdir(mode=0o700, parents=True, exist_ok=True)  # whose files these are, nobody else reads
     except ValueError as error:
         raise Misconfigured(str(error)) from error
     except OSError as error:
@@ -139,7 +139,7 @@ async def reconciler(
             Charge(Kind.TASK, LOCAL, executor, _task_spec(settings), _capacities(settings.executors.local.slots)),
             Charge(Kind.RUN, MINIWDL, engine, _run_spec(settings)),
         ]
-        yield Reconciler(opened, charges, wake_dir)
+        yield Reconciler(opened, charges, wake_dir, settings.files_root)
     finally:
         await executor.close()
 

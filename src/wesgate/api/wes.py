@@ -217,7 +217,7 @@ async def _make(
 
 
 async def _discard(found: Context, folder: Path, run_id: UUID) -> None:
-    """Remove the files of a run that was not made; when that cannot be told, the janitor looks again later."""
+    """Remove the files of a run that was not made; when that cannot be told, the reconciler looks again later."""
     if not await runs.exists(found.database, run_id):
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -114,6 +114,12 @@ async def create(database: Database, owner: Owner, run: NewRun) -> UUID:
 async def exists(database: Database, run_id: UUID) -> bool:
     """Whether there is such a run, whoever's."""
     return await database.fetch_row("SELECT 1 FROM runs WHERE id = $1", run_id) is not None
+
+
+async def known(database: Database, run_ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Which of these runs there are, whoever's."""
+    rows = await database.fetch("SELECT id FROM runs WHERE id = ANY($1)", run_ids)
+    return frozenset(row["id"] for row in rows)
 
 
 async def status(database: Database, owner: Owner, run_id: UUID) -> str:

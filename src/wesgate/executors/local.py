@@ -170,7 +170,7 @@ class LocalExecutor:
         try:
             # Once more, now that nobody else can start it.
             if not was_started(attempt):
-                write(attempt.order, self._order(key, spec), durable=True)
+                write(attempt.order, self._order(key, spec))
                 failpoint("executor-directory")
                 self._workers.spawn(attempt.directory, lock)
                 failpoint("executor-spawned")

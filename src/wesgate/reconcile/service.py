@@ -16,6 +16,7 @@ from wesgate.core.spec import Kind
 from wesgate.db import leases
 from wesgate.db.session import Database
 from wesgate.reconcile.kernel import BATCH, Charge, sweep
+from wesgate.reconcile.orphans import remove_orphans
 from wesgate.reconcile.presence import Presence, new_name
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 LONGEST_SLEEP_S = 30.0
 """How long a loop rests when nothing is due and nobody wakes it."""
 SHORTEST_SLEEP_S = 0.02
+TIDY_EVERY_S = 6 * 3600.0
 
 
 class Signal:
@@ -63,7 +65,9 @@ class Signal:
 class Reconciler:
     """All loops of one process. Any number of them, in any number of processes, may share a database."""
 
-    def __init__(self, database: Database, charges: Sequence[Charge], wake_dir: Path | None) -> None:
+    def __init__(
+        self, database: Database, charges: Sequence[Charge], wake_dir: Path | None, files: Path | None = None
+    ) -> None:
         self.database = database
         self.charges = charges
         self.holder = new_name()
@@ -71,6 +75,7 @@ class Reconciler:
         self.up = asyncio.Event()
         self._stop = asyncio.Event()
         self._wake_dir = wake_dir
+        self._files = files
 
     def stop(self) -> None:
         """Finish the pass at hand, give the leases back, and return from `run`."""
@@ -86,11 +91,12 @@ class Reconciler:
                     await self._release(name)
             try:
                 async with asyncio.TaskGroup() as group:
-                    ears = group.create_task(self._listen())
+                    ears = [group.create_task(self._listen()), group.create_task(self._tidy())]
                     loops = [group.create_task(self._serve(charge)) for charge in self.charges]
                     self.up.set()
                     await asyncio.wait(loops)
-                    ears.cancel()
+                    for ear in ears:
+                        ear.cancel()
             finally:
                 await self._release(self.holder)
 
@@ -119,6 +125,15 @@ class Reconciler:
         async with self.database.statements() as connection:
             seconds = await leases.next_due(connection, charge.kind, charge.name)
         return min(LONGEST_SLEEP_S, max(SHORTEST_SLEEP_S, LONGEST_SLEEP_S if seconds is None else seconds))
+
+    async def _tidy(self) -> None:
+        """Remove what crashes left, now and then."""
+        while self._files is not None:
+            try:
+                await remove_orphans(self.database, self._files)
+            except (Unavailable, OSError) as error:
+                log.warning("reconcile.untidy", extra={"error": str(error)})
+            await asyncio.sleep(TIDY_EVERY_S)
 
     async def _listen(self) -> None:
         """Hear the database say that something is due. Nothing depends on it: the loops look by themselves."""
