@@ -10,9 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.api.specs import SPECS
 from tests.builders import a_new_task, a_run
-from tests.conftest import missing
 from wesgate.api.dependencies import Context
 from wesgate.api.events import Events
 from wesgate.api.paging import Pager
@@ -27,12 +25,6 @@ from wesgate.identity.callers import Callers
 WES, TES = "/ga4gh/wes/v1", "/ga4gh/tes/v1"
 PARAMETERS = [EngineParameter(name, "string", "") for name in ("retries", "fast", "name")]
 TOKEN = "wgr_" + "t" * 43
-
-
-@pytest.fixture(scope="session", autouse=True)
-def specs() -> None:
-    if not SPECS.is_dir():
-        missing("the folder of the official OpenAPI documents")
 
 
 @pytest.fixture
