@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve test check check-check format contracts bench openapi lock clean
+.PHONY: help setup demo serve test check check-check format contracts bench reference lock clean
 
 # The first Python that is new enough; name another with `make PYTHON=... setup`.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -37,12 +37,12 @@ serve: setup ## run a service; ARGS="--port 9000 ..." for its options
 test: setup ## run the tests; ARGS="-k name ..." for some of them
 	$(BIN)/python -m pytest $(ARGS)
 
-check: setup ## format, lint, types, import directions, drift of the OpenAPI files
+check: setup ## format, lint, types, import directions, drift of the generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m wesgate.cli.openapi --check
+	$(BIN)/python -m wesgate.cli.reference --check
 
 check-check: setup ## plant errors in a copy and see that `make check` finds them
 	.ci/check-check
@@ -57,8 +57,8 @@ contracts: setup ## what every backend promises; BACKEND=local for one of them
 bench: setup ## measure speed and size, as ratios of one run; ARGS="tes start ..." for some rows
 	$(BIN)/python -m bench $(ARGS)
 
-openapi: setup ## write the OpenAPI files anew
-	$(BIN)/python -m wesgate.cli.openapi
+reference: setup ## write the OpenAPI document and the generated pages anew
+	$(BIN)/python -m wesgate.cli.reference
 
 UV ?= uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

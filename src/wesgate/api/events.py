@@ -62,12 +62,10 @@ class Events:
         self._listeners.add(queue)
         try:
             yield b"event: ready\ndata: {}\n\n"
-            async for event in _arriving(queue):
-                if event is None:
-                    yield b":\n\n"
-                elif event.kind == "task" and _concerns(event, caller):
-                    told = json.dumps({"id": event.id, "state": event.state})
-                    yield f"data: {told}\n\n".encode()
+            async for events in _arriving(queue):
+                wanted = [event for event in events if event.kind == "task" and _concerns(event, caller)]
+                if wanted or not events:
+                    yield "".join(map(_written, wanted)).encode() or b":\n\n"
         finally:
             self._listeners.discard(queue)
 
@@ -100,17 +98,22 @@ class Events:
         queue.put_nowait(None)
 
 
-async def _arriving(queue: asyncio.Queue[Event | None]) -> AsyncIterator[Event | None]:
-    """What arrives, with None whenever nothing has for a while; it ends when the listener is sent away."""
+async def _arriving(queue: asyncio.Queue[Event | None]) -> AsyncIterator[list[Event]]:
+    """What has arrived since, and nothing whenever nothing has for a while; it ends when the listener is sent away."""
     while True:
-        try:
-            event = await asyncio.wait_for(queue.get(), KEEP_ALIVE_S)
-        except TimeoutError:
-            yield None
-            continue
-        if event is None:
+        arrived: list[Event | None] = []
+        with contextlib.suppress(TimeoutError):
+            arrived.append(await asyncio.wait_for(queue.get(), KEEP_ALIVE_S))
+        while not queue.empty():
+            arrived.append(queue.get_nowait())
+        yield [event for event in arrived if event is not None]
+        if None in arrived:
             return
-        yield event
+
+
+def _written(event: Event) -> str:
+    told = json.dumps({"id": event.id, "state": event.state})
+    return f"data: {told}\n\n"
 
 
 def _concerns(event: Event, caller: Caller) -> bool:
