@@ -17,8 +17,8 @@ running=
 # The steps of the demo are standard tools: they run as processes, so that no container image has to be fetched.
 # Runs may read files of this machine only below the directories that the service is told of.
 WESGATE_EXECUTORS__LOCAL__RUNTIME=process
-WESGATE_FILES__INPUTS=$(printf '["%s"]' "$data/reads")
-export WESGATE_EXECUTORS__LOCAL__RUNTIME WESGATE_FILES__INPUTS
+WESGATE_FILES__ALLOWED=$(printf '["%s"]' "$data/reads")
+export WESGATE_EXECUTORS__LOCAL__RUNTIME WESGATE_FILES__ALLOWED
 
 # Tasks outlive their service by design, so a run that is left early is canceled before the service is stopped.
 stop() {

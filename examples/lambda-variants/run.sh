@@ -3,7 +3,7 @@
 # the variants that come out.
 #
 #   run.sh DIRECTORY      where the data is put; the service must let runs read there
-#                         (WESGATE_FILES__INPUTS='["DIRECTORY"]' wesgate serve)
+#                         (WESGATE_FILES__ALLOWED='["DIRECTORY"]' wesgate serve)
 #
 # WESGATE_URL and WESGATE_TOKEN name the service; WESGATE is the command, if it is not on PATH.
 set -eu

@@ -23,12 +23,14 @@ class Service(_Section):
 
     id: str = Field(default="org.wesgate", description="reverse domain name of the service")
     name: str = Field(default="wesgate", description="for people")
-    description: str = "WES and TES over this site's own compute"
-    organization: str = "unnamed"
-    organization_url: str = "https://example.org"
+    description: str = Field(default="WES and TES over this site's own compute", description="for people")
+    organization: str = Field(default="unnamed", description="who runs the service")
+    organization_url: str = Field(default="https://example.org", description="their home page")
     contact_url: str = Field(default="", description="mailto: or https:")
     documentation_url: str = Field(default="https://example.org", description="also WES's auth_instructions_url")
-    environment: str = Field(default="production", description="as GA4GH service-info has it: prod, test, dev …")
+    environment: str = Field(
+        default="production", description="as GA4GH service-info has it: production, test, dev, staging"
+    )
     public_url: str | None = Field(
         default=None, description="base of links, without a trailing slash; else as requests came"
     )
@@ -45,8 +47,8 @@ class Files(_Section):
     """Where files are."""
 
     root: Path | None = Field(default=None, description="the shared root, seen alike by all processes; else DATA/files")
-    inputs: tuple[Path, ...] = Field(
-        default=(), description="host directories that file:// inputs and outputs may name"
+    allowed: tuple[Path, ...] = Field(
+        default=(), description="host directories in which file:// inputs and outputs may be"
     )
 
 
@@ -132,7 +134,9 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="address to bind; without access control only loopback is taken")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="0 takes any free one")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="the least that is logged"
+    )
     failpoints: str = Field(default="", description="for fault tests only: see wesgate.core.failpoints")
     service: Service = Service()
     limits: Limits = Limits()
@@ -166,6 +170,13 @@ def load(toml: Path | None = None, **given: Any) -> Settings:
         model_config = SettingsConfigDict(toml_file=found)
 
     return _Settings(**given)
+
+
+def unknown_variables() -> list[str]:
+    """The variables that begin as ours do and set nothing: misspelled ones, most likely."""
+    known = {*Settings.model_fields, "config", "url", "token"}
+    named = [name for name in os.environ if name.startswith("WESGATE_") and not name.startswith("WESGATE_TEST_")]
+    return [name for name in named if name.removeprefix("WESGATE_").lower().partition("__")[0] not in known]
 
 
 def environment() -> dict[str, str]:

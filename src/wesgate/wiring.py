@@ -25,6 +25,7 @@ from wesgate.db.leases import Claim
 from wesgate.db.queue import HeadQueue
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
+from wesgate.engines.miniwdl import engine as miniwdl
 from wesgate.engines.miniwdl.config import engine_parameters
 from wesgate.engines.miniwdl.engine import MiniwdlEngine, MiniwdlSettings
 from wesgate.executors.local import LocalExecutor, LocalSettings
@@ -89,6 +90,7 @@ async def _opened(url: str, *, upgrade: bool) -> AsyncIterator[Database]:
 
 async def _prepare(opened: Database, *, upgrade: bool) -> None:
     try:
+        await opened.wait()
         if upgrade:
             await migrate.upgrade(opened)
         elif await migrate.current(opened) != migrate.HEAD:
@@ -123,9 +125,7 @@ async def context(settings: Settings, opened: Database) -> AsyncIterator[Context
 
 
 @asynccontextmanager
-async def reconciler(
-    settings: Settings, opened: Database, api_url: str, environment: Mapping[str, str]
-) -> AsyncIterator[Reconciler]:
+async def reconciler(settings: Settings, opened: Database, environment: Mapping[str, str]) -> AsyncIterator[Reconciler]:
     """The loops of every configured backend."""
     wake_dir = settings.data / "wake"
     executor = local_executor(settings, environment)
@@ -133,8 +133,7 @@ async def reconciler(
     log.info("executor.ready", extra={"executor": LOCAL, "runtime": executor.runtime})
     try:
         queue = HeadQueue(opened, LOCAL, settings.executors.local.max_attempts)
-        engine = _miniwdl(settings, queue, api_url, executor)
-        engine.announce()
+        engine = _miniwdl(settings, queue, executor)
         charges = [
             Charge(Kind.TASK, LOCAL, executor, _task_spec(settings), _capacities(settings.executors.local.slots)),
             Charge(Kind.RUN, MINIWDL, engine, _run_spec(settings)),
@@ -163,8 +162,9 @@ def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalE
 
 
 def roots(settings: Settings) -> tuple[str, ...]:
-    """The host directories that any owner's files may be in, links resolved."""
-    return tuple(str(path.resolve()) for path in settings.files.inputs)
+    """The host directories that any owner's files may be in, as they were named and with links resolved."""
+    named = [path.absolute() for path in settings.files.allowed]
+    return tuple(dict.fromkeys(str(form) for path in named for form in (path, path.resolve())))
 
 
 def _engine_info(settings: Settings) -> EngineInfo:
@@ -183,12 +183,16 @@ def _miniwdl_settings(settings: Settings) -> MiniwdlSettings:
     )
 
 
-def _miniwdl(settings: Settings, queue: HeadQueue, api_url: str, executor: LocalExecutor) -> MiniwdlEngine:
+def announce(settings: Settings, url: str) -> None:
+    """Tell the heads of all runs that the API is here."""
+    miniwdl.announce(settings.files_root, settings.engines.api_url or url)
+
+
+def _miniwdl(settings: Settings, queue: HeadQueue, executor: LocalExecutor) -> MiniwdlEngine:
     return MiniwdlEngine(
         _miniwdl_settings(settings),
         queue,
         settings.files_root,
-        settings.engines.api_url or api_url,
         lambda: "host" if executor.runtime == "process:plain" else "container",
     )
 

@@ -16,6 +16,7 @@ from tests.api.specs import faults, keys
 from tests.builders import HELLO, a_run, execute, scalar
 from wesgate.api.dependencies import Context
 from wesgate.core.owner import Caller
+from wesgate.core.paths import INCOMING
 from wesgate.db.session import Database
 
 FORM = {
@@ -69,6 +70,12 @@ async def test_engine_parameters_are_told_by_service_info(client: httpx.AsyncCli
     assert not faults("wes", "ServiceInfo", info)
     names = [one["name"] for one in info["default_workflow_engine_parameters"]]
     assert names == ["retries", "fast", "name"]
+
+
+async def test_an_accepted_run_is_not_marked_as_coming_in(client: httpx.AsyncClient, files: Path) -> None:
+    await submit(client)
+    assert list(files.rglob("main.wdl"))
+    assert not list(files.rglob(INCOMING))
 
 
 async def test_attachments_are_kept_with_their_folders(

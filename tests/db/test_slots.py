@@ -99,3 +99,37 @@ async def test_a_canceled_task_does_not_wait_for_a_slot(any_database: Database) 
     await execute(any_database, "UPDATE tasks SET state = 'CANCELING' WHERE id = :id", id=task)
     assert await admit(any_database, Capacity()) == 0
     assert await scalar(any_database, "SELECT due_at <= now() FROM tasks WHERE id = :id", id=task)
+
+
+async def test_whoever_holds_least_gets_the_next_slot(any_database: Database) -> None:
+    busy = await queue(any_database, "busy", 5)
+    await admit(any_database, Capacity(jobs=4))
+    (other,) = await queue(any_database, "other", 1)
+    assert await admit(any_database, Capacity(jobs=5)) == 1
+    assert await admitted(any_database) == {*busy[:4], other}
+
+
+async def test_another_executors_tasks_take_no_slots_here(any_database: Database) -> None:
+    elsewhere = await queue(any_database, "a", 3, backend="other")
+    (here,) = await queue(any_database, "a", 1)
+    await execute(any_database, "UPDATE tasks SET admitted_at = now() WHERE backend = 'other'")
+    assert await admit(any_database, Capacity(jobs=1)) == 1
+    assert await admitted(any_database) == {*elsewhere, here}
+
+
+async def test_tenths_of_a_core_add_up(any_database: Database) -> None:
+    await queue(any_database, "a", 4, cpu_cores=0.1)
+    assert await admit(any_database, Capacity(cpu_cores=0.3)) == 3
+
+
+async def test_a_task_that_wants_more_memory_than_there_is_gets_all_of_it(any_database: Database) -> None:
+    (large,) = await queue(any_database, "a", 1, ram_gb=1000.0)
+    await queue(any_database, "a", 1, ram_gb=1.0)
+    assert await admit(any_database, Capacity(ram_gb=8)) == 1
+    assert await admitted(any_database) == {large}
+
+
+async def test_a_line_longer_than_one_pass_is_served_in_the_next(any_database: Database) -> None:
+    line = [*await queue(any_database, "a", 120), *await queue(any_database, "b", 110)]
+    assert [await admit(any_database, Capacity(jobs=1000)) for _ in range(2)] == [200, 30]
+    assert await admitted(any_database) == set(line)

@@ -17,7 +17,7 @@ from wesgate.core.report import RunReport
 from wesgate.core.spec import RunSpec
 from wesgate.core.states import State
 from wesgate.engines.miniwdl.config import MiniwdlSettings
-from wesgate.engines.miniwdl.engine import MiniwdlEngine, head_task
+from wesgate.engines.miniwdl.engine import MiniwdlEngine, announce, head_task
 
 OWNER = "owner1"
 
@@ -37,9 +37,8 @@ class Site:
     @property
     def engine(self) -> MiniwdlEngine:
         mode = "host" if self.host_paths else "mounts"
-        made = MiniwdlEngine(self.settings, self.queue, self.root, self.tes.url, lambda: mode)
-        made.announce()
-        return made
+        announce(self.root, self.tes.url)
+        return MiniwdlEngine(self.settings, self.queue, self.root, lambda: mode)
 
     def with_settings(self, **changes: Any) -> Site:
         return replace(self, settings=replace(self.settings, **changes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -22,26 +23,34 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Service:
-    """One service over one data directory; the port changes with every start, as a client must bear."""
+    """One process of the service over one data directory; the port changes with every start, as a client must bear.
+    `popen` says as whom it is started."""
 
     data: Path
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     url: str = ""
+    words: tuple[str, ...] = ("serve", "--port", "0")
+    ready: str = "wesgate is ready: "
+    python: str = sys.executable
+    popen: dict[str, Any] = field(default_factory=dict)
 
     def start(self, **more: str) -> Service:
         given = {f"WESGATE_{name.upper()}": value for name, value in (self.settings | more).items()}
-        environment = {**os.environ, "WESGATE_EXECUTORS__LOCAL__RUNTIME": "process", **given}
-        command = [sys.executable, "-m", "wesgate", "serve", "--data", str(self.data), "--port", "0"]
+        started: dict[str, Any] = {"env": os.environ, "start_new_session": True} | self.popen
+        started["env"] = {**started["env"], "WESGATE_EXECUTORS__LOCAL__RUNTIME": "process", **given}
+        command = [self.python, "-m", "wesgate", *self.words, "--data", str(self.data)]
         with (self.data.parent / "serve.log").open("a") as log:
-            self.process = subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-            )
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, **started)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith("wesgate is ready: "), (self.data.parent / "serve.log").read_text()
-        self.url = line.removeprefix("wesgate is ready: ").strip()
+        assert line.startswith(self.ready), self.log()
+        self.url = line.removeprefix(self.ready).strip()
         return self
+
+    def log(self) -> str:
+        """What the processes of this data directory have told operators."""
+        return (self.data.parent / "serve.log").read_text()
 
     def kill(self) -> None:
         """SIGKILL, as a machine that runs out of memory does."""
@@ -71,9 +80,12 @@ class Service:
         self.process.stdout.close()
 
     def get(self, path: str) -> Any:
+        return json.loads(self.get_text(path))
+
+    def get_text(self, path: str) -> str:
         answer = httpx.get(self.url + path, timeout=30)
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        return answer.text
 
     def post(self, path: str, **more: Any) -> httpx.Response:
         return httpx.post(self.url + path, timeout=30, **more)
@@ -94,7 +106,7 @@ class Service:
         """The document at a path, once it is as wanted."""
         until = time.monotonic() + patience_s
         while not holds(found := self.get(path)):
-            assert time.monotonic() < until, f"still {found}\n{(self.data.parent / 'serve.log').read_text()[-4000:]}"
+            assert time.monotonic() < until, f"still {found}\n{self.log()[-4000:]}"
             time.sleep(0.1)
         return found
 
@@ -120,6 +132,15 @@ def _places(process: psutil.Process) -> list[str]:
 
 def _open(pid: int) -> list[str]:
     return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def postgres(data: Path) -> list[psutil.Process]:
+    """The processes of its database."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if any(f"{data}/postgres" in word for word in [*(process.info["cmdline"] or ()), str(process.info["cwd"])])
+    ]
 
 
 def left_running(data: Path) -> list[str]:

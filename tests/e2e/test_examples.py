@@ -33,7 +33,7 @@ network_backend = "netavark"
 @contextmanager
 def serving(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
     """A service on a free port that may read below `folder`; the environment in which `wesgate` finds it."""
-    environment = os.environ | settings | {"WESGATE_FILES__INPUTS": json.dumps([str(folder)])}
+    environment = os.environ | settings | {"WESGATE_FILES__ALLOWED": json.dumps([str(folder)])}
     command = [str(WESGATE), "serve", "--data", str(folder / "data"), "--port", "0"]
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from tests.e2e.service import Service, gone, left_running, working
+from tests.e2e.service import Service, gone, left_running, postgres, working
 from wesgate.core.failpoints import FAILPOINTS
 
 TES, WES = "/ga4gh/tes/v1/tasks", "/ga4gh/wes/v1/runs"
@@ -45,7 +44,7 @@ def starts(service: Service) -> int:
 
 def armed(service: Service, name: str, **more: str) -> Service:
     roots = f'["{service.data}/shared"]'
-    return service.start(failpoints=f"{name}=kill", files__inputs=roots, **more)
+    return service.start(failpoints=f"{name}=kill", files__allowed=roots, **more)
 
 
 def test_every_failpoint_is_in_one_of_the_lists() -> None:
@@ -93,7 +92,7 @@ def test_a_lost_worker_is_replaced_when_attempts_are_left(name: str, service: Se
     enough = 1 if name == "worker-result" else 2
     service.until(f"{TES}/{task}?view=FULL", lambda found: len(found["logs"]) >= enough)
     service.kill()
-    service.start(files__inputs=f'["{service.data}/shared"]')
+    service.start(files__allowed=f'["{service.data}/shared"]')
     assert service.ended(f"{TES}/{task}")["state"] == "COMPLETE"
     attempts = len(service.get(f"{TES}/{task}?view=FULL")["logs"])
     assert enough <= attempts
@@ -118,14 +117,14 @@ def sleeping() -> dict[str, Any]:
 
 def test_a_running_task_is_adopted_after_the_service_was_killed(service: Service) -> None:
     roots = f'["{service.data}/shared"]'
-    service.start(files__inputs=roots)
+    service.start(files__allowed=roots)
     document = counting(service)
     document["executors"][0]["command"][-1] += "; sleep 3"
     task = service.post(TES, json=document).json()["id"]
     service.until(f"{TES}/{task}", lambda _: starts(service) == 1)
     service.kill()
     assert left_running(service.data), "the worker must outlive the service"
-    service.start(files__inputs=roots)
+    service.start(files__allowed=roots)
     assert service.ended(f"{TES}/{task}")["state"] == "COMPLETE"
     assert starts(service) == 1
 
@@ -155,14 +154,6 @@ def reboot(service: Service) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
     psutil.wait_procs(processes, 10)
-
-
-def postgres(data: Path) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline", "cwd"])
-        if any(f"{data}/postgres" in word for word in [*(process.info["cmdline"] or ()), str(process.info["cwd"])])
-    ]
 
 
 def test_a_clean_stop_ends_the_database_and_leaves_the_work(service: Service) -> None:

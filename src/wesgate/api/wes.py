@@ -31,6 +31,7 @@ from wesgate.api.paging import page_size
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.failpoints import failpoint
 from wesgate.core.owner import Caller, Owner
+from wesgate.core.paths import INCOMING
 from wesgate.db import runs, tasks
 from wesgate.ga4gh import service_info, wes
 from wesgate.ga4gh.service_info import EngineInfo
@@ -202,6 +203,7 @@ async def _make(
     folder = found.files / directory
     try:
         await asyncio.to_thread((folder / "attachments").mkdir, parents=True)
+        (folder / INCOMING).touch()
         await attachments.write(folder / "attachments", files, found.attachment_bytes)
         digest = await asyncio.to_thread(_digest, document, folder) if key else None
         failpoint("api-before-commit")
@@ -211,7 +213,9 @@ async def _make(
         await _discard(found, folder, run_id)
         raise
     failpoint("api-after-commit")
-    if made != run_id:
+    if made == run_id:
+        (folder / INCOMING).unlink(missing_ok=True)
+    else:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     return made
 

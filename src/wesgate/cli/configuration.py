@@ -26,7 +26,7 @@ def configured(file: Path | None, **given: Any) -> Settings:
     except ValidationError as error:
         raise UsageProblem("; ".join(map(_sentence, error.errors(include_input=False)))) from error
     except SettingsError as error:  # a list or a section in the environment
-        raise UsageProblem(f"{error}: lists are written as JSON, as in WESGATE_FILES__INPUTS='[\"/data\"]'") from error
+        raise UsageProblem(f"{error}: lists are written as JSON, as in WESGATE_FILES__ALLOWED='[\"/data\"]'") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageProblem(f"the settings file {wanted} cannot be read: {error}") from error
 

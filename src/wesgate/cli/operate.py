@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,13 +15,16 @@ from typing import Annotated
 import typer
 
 from wesgate.cli.configuration import configured
-from wesgate.core.errors import WesgateError
-from wesgate.settings import Settings, environment
+from wesgate.cli.options import Json, print_json
+from wesgate.core.errors import Misconfigured, WesgateError
+from wesgate.settings import Settings, environment, unknown_variables
 
 Data = Annotated[Path | None, typer.Option(help="Directory of the embedded database and, by default, all files.")]
 Host = Annotated[str | None, typer.Option(help="Address to bind; loopback only, as there is no access control.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file; else $WESGATE_CONFIG, else ./wesgate.toml.")]
+
+log = logging.getLogger(__name__)
 
 
 def register(app: typer.Typer) -> None:
@@ -54,16 +59,23 @@ def reconcile(data: Data = None, config: Config = None) -> None:
     _run(settings, lambda stop: _serving().reconcile(settings, stop))
 
 
-def migrate(data: Data = None, config: Config = None) -> None:
+def migrate(data: Data = None, config: Config = None, as_json: Json = False) -> None:
     """Bring the database to this version's schema. Safe while an older version is still up."""
     settings = configured(config, data=data)
-    _run(settings, lambda _: _migrate(settings))
+    _run(settings, lambda _: _migrate(settings, as_json=as_json))
 
 
-def self_test(data: Data = None, config: Config = None) -> None:
-    """Check that the executor of this machine does what it must: run, fail, stop."""
+def self_test(
+    data: Data = None,
+    config: Config = None,
+    image: Annotated[str, typer.Option(help="What steps run in, where the runtime has images; it needs /bin/sh.")] = (
+        "busybox"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Check that the executor of this machine does what it must: run, fail, stage, stop."""
     settings = configured(config, data=data)
-    _run(settings, lambda _: _self_test(settings))
+    _run(settings, lambda _: _self_test(settings, image, as_json=as_json))
 
 
 def _run(settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -73,6 +85,8 @@ def _run(settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -
     from wesgate.cli import operator_log
 
     operator_log.configure(settings.log_level)
+    for name in unknown_variables():
+        log.warning("settings.unknown", extra={"variable": name})
     told: list[str] = []
     try:
         wiring.prepare(settings)
@@ -107,21 +121,35 @@ def _serving() -> ModuleType:
     return serving
 
 
-async def _migrate(settings: Settings) -> None:
+async def _migrate(settings: Settings, *, as_json: bool) -> None:
     from wesgate import wiring
     from wesgate.db import migrate as migrations
 
     async with wiring.database(settings, upgrade=True):
-        print(f"the database is at revision {migrations.HEAD}")
+        if as_json:
+            print_json({"revision": migrations.HEAD})
+        else:
+            print(f"the database is at revision {migrations.HEAD}")
 
 
-async def _self_test(settings: Settings) -> None:
+async def _self_test(settings: Settings, image: str, *, as_json: bool) -> None:
     from wesgate import wiring
-    from wesgate.cli.self_test import check
+    from wesgate.cli.self_test import OWNER, check
 
     executor = wiring.local_executor(settings, environment())
     await executor.start()
+    say = _silent if as_json else print
     try:
-        await check(executor)
+        say(f"executor local, runtime {executor.runtime}")
+        found = await check(executor, image, say)
     finally:
         await executor.close()
+        shutil.rmtree(settings.files_root / OWNER, ignore_errors=True)
+    if as_json:
+        print_json({"executor": "local", "runtime": executor.runtime, "checks": found})
+    if failed := [name for name, wrong in found.items() if wrong]:
+        raise Misconfigured(f"{len(failed)} of {len(found)} checks failed")
+
+
+def _silent(_: str) -> None:
+    return None

@@ -25,7 +25,7 @@ def configure(level: str) -> None:
     target = logging.StreamHandler(sys.stderr)
     target.setFormatter(Fields())
     logging.basicConfig(level=level, handlers=[target], force=True)
-    for noisy in ("uvicorn.access", "httpx", "alembic"):
+    for noisy in ("uvicorn.access", "uvicorn.error", "httpx", "alembic"):
         logging.getLogger(noisy).setLevel("WARNING")
 
 

@@ -88,7 +88,7 @@ def settings() -> str:
         "A value given on the command line beats one in the environment, which beats one in the settings file, which\n"
         "beats the default. The file is `wesgate.toml` where the service is started; `--config FILE` or\n"
         "`WESGATE_CONFIG=FILE` names another. Lists in the environment are JSON:\n"
-        "`WESGATE_FILES__INPUTS='[\"/data\"]'`. An unknown name in the file is an error.\n"
+        "`WESGATE_FILES__ALLOWED='[\"/data\"]'`. An unknown name in the file is an error.\n"
     )
     return _source("src/wesgate/settings.py") + head + "".join(_sections(Settings, ()))
 

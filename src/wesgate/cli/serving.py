@@ -43,18 +43,18 @@ async def serve(settings: Settings, stop: asyncio.Event, *, loops: bool) -> None
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(wiring.database(settings, upgrade=loops))
             context = await stack.enter_async_context(wiring.context(settings, database))
+            wiring.announce(settings, url)
             parts: list[Part] = [Answering(context, settings, listener)]
             if loops:
-                parts.append(await stack.enter_async_context(wiring.reconciler(settings, database, url, environment())))
+                parts.append(await stack.enter_async_context(wiring.reconciler(settings, database, environment())))
             await together(parts, stop, lambda: print(f"wesgate is ready: {url}", flush=True))
 
 
 async def reconcile(settings: Settings, stop: asyncio.Event) -> None:
     """The loops alone, until `stop` is set."""
-    url = f"http://{_address(settings.host)}:{settings.port}"
     async with (
         wiring.database(settings, upgrade=False) as database,
-        wiring.reconciler(settings, database, url, environment()) as reconciler,
+        wiring.reconciler(settings, database, environment()) as reconciler,
     ):
         await together([reconciler], stop, lambda: print(f"wesgate reconciles as {reconciler.holder}", flush=True))
 

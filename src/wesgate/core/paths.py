@@ -9,3 +9,7 @@ def within(path: str, root: str) -> bool:
         return False
     inner, outer = posixpath.normpath("/" + path.lstrip("/")), posixpath.normpath(root)
     return outer in ("/", inner) or inner.startswith(outer + "/")
+
+
+INCOMING = ".incoming"
+"""A file in the directory of a run that has no row yet."""

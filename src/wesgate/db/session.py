@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -63,6 +64,20 @@ class Database:
         with unavailable():
             async with self._single.connect() as connection:
                 yield connection
+
+    async def wait(self, seconds: float = 10.0) -> None:
+        """Until the database answers; Unavailable, with its address and the cause, if it has not in that time."""
+        until = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                await (await asyncpg.connect(self._dsn(), timeout=POOL_TIMEOUT_S)).close()
+            except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+                if not _is_passing(error) or asyncio.get_running_loop().time() > until:
+                    place = f"{self.url.host or self.url.query.get('host')}:{self.url.port or 5432}"
+                    raise Unavailable(f"the database at {place} cannot be reached: {error}") from error
+                await asyncio.sleep(0.2)
+            else:
+                return
 
     async def fetch_row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
         """One row of a read, in its own implicit transaction."""

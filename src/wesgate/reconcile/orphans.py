@@ -1,4 +1,8 @@
-"""Remove the directories of runs that were never made: an API process may be killed between its files and its row."""
+"""Remove the directories of runs that were never made: an API process may be killed between its files and its row.
+
+Only what carries the API's own mark is looked at, so that a database that was restored from a backup, or is the wrong
+one, costs nobody a file.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
+from wesgate.core.paths import INCOMING
 from wesgate.db import runs
 from wesgate.db.session import Database
 
@@ -25,19 +30,23 @@ log = logging.getLogger(__name__)
 
 
 async def remove_orphans(database: Database, files: Path, age_s: float = AGE_S) -> int:
-    """Remove what is older than `age_s` seconds and has no row; how many there were."""
+    """Remove what has been coming in for more than `age_s` seconds and has no row; how many there were."""
     removed = 0
-    old = _old(files, time.time() - age_s)
+    old = _incoming(files, time.time() - age_s)
     while batch := dict(await asyncio.to_thread(lambda: list(islice(old, BATCH)))):
-        for run_id in set(batch) - await runs.known(database, list(batch)):
-            await asyncio.to_thread(shutil.rmtree, batch[run_id], ignore_errors=True)
-            log.info("files.orphan_removed", extra={"directory": batch[run_id]})
+        known = await runs.known(database, list(batch))
+        for run_id, directory in batch.items():
+            if run_id in known:
+                (directory / INCOMING).unlink(missing_ok=True)
+                continue
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            log.info("files.orphan_removed", extra={"directory": directory})
             removed += 1
     return removed
 
 
-def _old(files: Path, before: float) -> Iterator[tuple[UUID, Path]]:
-    for path in files.glob("*/run-*"):
-        named = _RUN.fullmatch(path.name)
-        if named and path.lstat().st_mtime < before:
-            yield UUID(hex=named[1]), path
+def _incoming(files: Path, before: float) -> Iterator[tuple[UUID, Path]]:
+    for mark in files.glob(f"*/run-*/{INCOMING}"):
+        named = _RUN.fullmatch(mark.parent.name)
+        if named and mark.lstat().st_mtime < before:
+            yield UUID(hex=named[1]), mark.parent

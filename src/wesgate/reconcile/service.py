@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID
@@ -52,6 +52,11 @@ class Signal:
         self._news.clear()
         self._admit = False
         return heard
+
+    def keep(self, news: Collection[UUID]) -> None:
+        """What was heard came to nothing: it counts at the next look, too."""
+        self._news.update(news)
+        self._admit = True
 
     async def wait(self, seconds: float) -> None:
         """Until woken, at most so long; then everything is looked at."""
@@ -111,11 +116,13 @@ class Reconciler:
                 failures = 0
             except (Unavailable, TimeoutError) as error:
                 failures += 1
+                signal.keep(news)
                 rest = min(LONGEST_SLEEP_S, 0.5 * 2.0 ** min(failures, 6))
                 log.warning("reconcile.paused", extra={"backend": charge.name, "error": str(error), "seconds": rest})
                 await asyncio.sleep(min(rest, 0.5))  # wake-ups must not make a storm of a fault
             except Exception:
                 failures += 1
+                signal.keep(news)
                 rest = min(LONGEST_SLEEP_S, 2.0 ** min(failures, 5))
                 log.exception("reconcile.fault", extra={"backend": charge.name})
                 await asyncio.sleep(min(rest, 1.0))

@@ -59,6 +59,7 @@ def _be_a_worker(channel: socket.socket, directory: str, lock: int) -> None:
     code = 1
     try:
         os.setsid()
+        os.chdir(directory)  # container programs leave files where they are started
         channel.close()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         _stream_to(os.path.join(directory, "worker.log"))  # noqa: PTH118  # nothing else needs a Path here

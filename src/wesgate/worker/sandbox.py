@@ -28,6 +28,7 @@ SECRETS = (
     "/etc/sudoers",
     "/etc/ssh",
     "/etc/ssl/private",
+    "/etc/wesgate",
 )
 
 

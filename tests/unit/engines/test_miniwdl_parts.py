@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import threading
 from pathlib import Path
 from uuid import uuid4
@@ -193,6 +194,15 @@ def test_a_document_asks_only_for_what_the_task_asks_for(tmp_path: Path) -> None
     assert document["resources"] == {}
     directory = {"url": "file:///data/dir", "path": "/mnt/c/work/_miniwdl_inputs/0/dir", "type": "DIRECTORY"}
     assert document["inputs"][1] == directory
+
+
+def test_an_input_that_is_a_link_is_asked_for_by_its_real_path(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").touch()
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    call = a_call(tmp_path, inputs={str(tmp_path / "link.txt"): "/mnt/c/link.txt", str(tmp_path / "real.txt"): "/r"})
+    urls = [(one["url"], one["path"]) for one in task_document(call, "d")["inputs"][1:]]
+    real = f"file://{os.path.realpath(tmp_path)}/real.txt"
+    assert urls == [(real, "/mnt/c/link.txt"), (real, "/r")]
 
 
 def test_of_two_tasks_alike_the_one_that_did_not_fail_is_adopted() -> None:

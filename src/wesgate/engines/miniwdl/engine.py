@@ -19,7 +19,7 @@ from wesgate.core.states import TERMINAL, State
 from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
 from wesgate.engines.miniwdl.verdict import Verdict, conclude, read_result
 
-__all__ = ["HOST_PATHS", "MiniwdlEngine", "MiniwdlSettings", "head_task"]
+__all__ = ["HOST_PATHS", "MiniwdlEngine", "MiniwdlSettings", "announce", "head_task"]
 
 HOST_PATHS = "host"
 """The path mode of an executor that cannot mount: tasks see files where the host has them."""
@@ -37,7 +37,6 @@ class MiniwdlEngine:
         settings: MiniwdlSettings,
         queue: TaskQueue,
         files_root: Path,
-        api_url: str,
         path_mode: Callable[[], str],
         python: str = sys.executable,
     ) -> None:
@@ -46,15 +45,8 @@ class MiniwdlEngine:
         self._settings = settings
         self._queue = queue
         self._files_root = files_root
-        self._api_url = api_url
-        self._api_file = files_root / API_FILE
         self._path_mode = path_mode
         self._python = python
-
-    def announce(self) -> None:
-        """Tell all heads where the API is, those of an earlier process too: it may have had another port."""
-        self._files_root.mkdir(parents=True, exist_ok=True)
-        _write(self._api_file, self._api_url)
 
     async def find(self, key: str, spec: RunSpec) -> Handle | None:
         task_id = await self._queue.find(spec.id, key)
@@ -95,7 +87,7 @@ class MiniwdlEngine:
     def _plan(self, spec: RunSpec) -> HeadPlan:
         return HeadPlan(
             run_id=str(spec.id),
-            api_file=str(self._api_file),
+            api_file=str(self._files_root / API_FILE),
             workflow=spec.workflow_url,
             owner_directory=str(self._files_root / spec.owner),
             host_paths=self._path_mode() == HOST_PATHS,
@@ -125,6 +117,12 @@ class MiniwdlEngine:
         verdict = conclude(head, read_result(directory))
         detail = verdict.messages[0] if verdict.messages else ""
         return Observation(verdict.state, detail, run_report(head, verdict))
+
+
+def announce(files_root: Path, api_url: str) -> None:
+    """Tell all heads where the API is, those of an earlier process too: it may have had another port."""
+    files_root.mkdir(parents=True, exist_ok=True)
+    _write(files_root / API_FILE, api_url)
 
 
 def head_task(handle: Handle) -> UUID:

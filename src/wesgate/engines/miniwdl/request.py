@@ -141,7 +141,12 @@ def _script(call: CallFacts) -> dict[str, Any]:
 
 
 def _mounted(call: CallFacts) -> list[dict[str, Any]]:
-    return [] if call.copied else [_input(host, inside) for host, inside in sorted(call.inputs.items())]
+    return [] if call.copied else [_input(resolved(host), inside) for host, inside in sorted(call.inputs.items())]
+
+
+def resolved(host: str) -> str:
+    """An input's path without links, as TES compares it with its roots; a directory's slash at the end stays."""
+    return os.path.realpath(host) + "/" * host.endswith("/")
 
 
 def _input(host: str, inside: str) -> dict[str, Any]:
