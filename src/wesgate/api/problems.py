@@ -10,6 +10,7 @@ import json
 import logging
 import secrets
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -33,6 +34,23 @@ _HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "2"},
 }
+
+
+_MEMBERS = {"msg": "string", "status_code": "integer", "type": "string", "title": "string", "status": "integer",
+            "detail": "string"}  # fmt: skip
+DESCRIPTION: dict[str, Any] = {
+    "description": "an error",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {name: {"type": kind} for name, kind in _MEMBERS.items()},
+                "required": ["msg", "status_code"],
+            }
+        }
+    },
+}
+"""Any error, as OpenAPI describes it."""
 
 
 def install(app: FastAPI) -> None:

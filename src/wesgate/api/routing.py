@@ -12,6 +12,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
+from wesgate.api import problems
+
 
 class DirectRoute(APIRoute):
     """Calls its endpoint with the request and the parameters of the path, which are strings."""
@@ -35,5 +37,6 @@ def add(app: FastAPI, router: APIRouter, base: str, *, described: bool = True) -
             methods=list(route.methods or ()),
             tags=route.tags,
             include_in_schema=described,
+            responses={"default": problems.DESCRIPTION},
             route_class_override=DirectRoute,
         )

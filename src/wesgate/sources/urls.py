@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import socket
 from urllib.parse import urlsplit
 
+from wesgate.core.addresses import refusal
 from wesgate.core.errors import InvalidRequest
 
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 RESOLVE_TIMEOUT_S = 5.0
-
-# What `is_global` calls public but is not: NAT64 and 6to4 wrap any IPv4 address, Azure's wire server.
-_WRAPPED = [ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
-_SPECIAL = [ipaddress.ip_network(net) for net in ("168.63.129.16/32", "192.0.0.0/24", "100.64.0.0/10")]
 
 
 async def check(url: str, *, allow_private: bool) -> None:
@@ -24,20 +20,8 @@ async def check(url: str, *, allow_private: bool) -> None:
     if allow_private:
         return
     for address in await _addresses(host, port):
-        if not is_public(address):
-            raise InvalidRequest(
-                "workflow_url names a host that is not public; a site that wants this sets "
-                "WESGATE_SOURCES__ALLOW_PRIVATE=true"
-            )
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is on the public internet, also when it is wrapped in another."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
-    special = any(found in net for net in (*_WRAPPED, *_SPECIAL) if net.version == found.version)
-    return found.is_global and not found.is_multicast and not special
+        if reason := refusal(address, allow_private):
+            raise InvalidRequest(f"workflow_url {reason}")
 
 
 def _host(url: str) -> tuple[str, int]:
