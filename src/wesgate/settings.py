@@ -40,6 +40,9 @@ class Limits(_Section):
     """What one request may be."""
 
     body_bytes: Count = Field(default=1 << 30, description="largest request; attachments are most of it")
+    json_bytes: Count = Field(
+        default=16 << 20, description="largest JSON body, and all fields of a run's form without its attachments"
+    )
     attachment_bytes: Count = Field(default=1 << 30, description="all attachments of a run together")
 
 
@@ -53,9 +56,21 @@ class Files(_Section):
 
 
 class Sources(_Section):
-    """Where workflows may come from."""
+    """What may be fetched by http(s), for runs and for tasks."""
 
-    allow_private: bool = Field(default=False, description="whether workflow_url may name hosts that are not public")
+    allow_private: bool = Field(
+        default=False,
+        description="whether workflow_url and http(s) inputs of runs and tasks may name hosts that are not public; "
+        "link-local addresses, where cloud machines get their credentials, are refused in any case",
+    )
+    fetch_timeout_s: Seconds = Field(
+        default=3600, description="seconds for one http(s) input of a run, and for all those of a task together"
+    )
+    fetch_max_gb: float = Field(default=1000, gt=0, allow_inf_nan=False, description="GB of one http(s) input at most")
+
+    @property
+    def fetch_max_bytes(self) -> int:
+        return int(self.fetch_max_gb * 1e9)
 
 
 class Slots(_Section):

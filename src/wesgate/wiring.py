@@ -117,7 +117,9 @@ async def context(settings: Settings, opened: Database) -> AsyncIterator[Context
             files=settings.files_root,
             roots=roots(settings),
             public_url=settings.service.public_url,
+            own_urls=[url for url in (settings.service.public_url, settings.engines.api_url) if url],
             allow_private_sources=settings.sources.allow_private,
+            json_bytes=settings.limits.json_bytes,
             attachment_bytes=settings.limits.attachment_bytes,
         )
     finally:
@@ -153,6 +155,9 @@ def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalE
             pids=wanted.pids,
             network=wanted.network,
             visible=tuple(map(str, wanted.visible)),
+            allow_private=settings.sources.allow_private,
+            fetch_timeout_s=settings.sources.fetch_timeout_s,
+            fetch_max_bytes=settings.sources.fetch_max_bytes,
         ),
         settings.files_root,
         settings.data / "wake",
@@ -180,6 +185,8 @@ def _miniwdl_settings(settings: Settings) -> MiniwdlSettings:
         call_cache=wanted.call_cache,
         roots=roots(settings),
         allow_private=settings.sources.allow_private,
+        fetch_timeout_s=settings.sources.fetch_timeout_s,
+        fetch_max_bytes=settings.sources.fetch_max_bytes,
     )
 
 

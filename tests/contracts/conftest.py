@@ -85,7 +85,7 @@ async def grounds(
 async def _ground(runtime: str, root: Path, wake: Path, environment: dict[str, str]) -> AsyncIterator[Ground]:
     def make(**settings: Any) -> LocalExecutor:
         failpoints = settings.pop("failpoints", "")
-        wanted = LocalSettings(runtime=runtime, grace_s=2.0, fetch_attempts=2)
+        wanted = LocalSettings(runtime=runtime, grace_s=2.0, allow_private=True)
         return LocalExecutor(replace(wanted, **settings), root, wake, environment, failpoints)
 
     wake.mkdir(exist_ok=True)

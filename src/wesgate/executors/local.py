@@ -60,7 +60,8 @@ class LocalSettings:
     `runtime`: podman, docker, process, one of the process runtimes by its full name, or `auto` for the first that
     works. `grace_s`: seconds between asking a step to end and making it. `pids`: processes a container may have.
     `network`: whether steps reach the network. `visible`: more host paths that the sandboxed process runtimes show,
-    read-only. `fetch_*`: bounds on fetching one task's http(s) inputs. `default_image`: for steps that name none.
+    read-only. `allow_private`: whether http(s) inputs may come from hosts that are not public. `fetch_timeout_s`:
+    seconds for all of a task's http(s) inputs. `fetch_max_bytes`: the largest of them.
     """
 
     runtime: str = "auto"
@@ -68,9 +69,8 @@ class LocalSettings:
     pids: int = 4096
     network: bool = True
     visible: tuple[str, ...] = ()
-    default_image: str = ""
+    allow_private: bool = False
     fetch_timeout_s: float = 3600.0
-    fetch_attempts: int = 4
     fetch_max_bytes: int = 1_000_000_000_000
 
 
@@ -232,9 +232,8 @@ def worker_limits(settings: LocalSettings) -> Limits:
         pids=settings.pids,
         network=settings.network,
         visible=settings.visible,
-        default_image=settings.default_image,
+        allow_private=settings.allow_private,
         fetch_timeout_s=settings.fetch_timeout_s,
-        fetch_attempts=settings.fetch_attempts,
         fetch_max_bytes=settings.fetch_max_bytes,
     )
 

@@ -7,7 +7,7 @@ import re
 import socket
 from urllib.parse import urlsplit
 
-from wesgate.core.addresses import refusal
+from wesgate.core.addresses import is_allowed, refusal
 from wesgate.core.errors import InvalidRequest
 
 _PLAIN = re.compile(r"[\x21-\x7e]+")
@@ -15,13 +15,16 @@ RESOLVE_TIMEOUT_S = 5.0
 
 
 async def check(url: str, *, allow_private: bool) -> None:
-    """Refuse what is not a plain http(s) URL or, unless private hosts are allowed, names one."""
+    """Refuse what is not a plain http(s) URL or, unless private hosts are allowed, names one.
+
+    This tells the caller early. Names may change: whoever fetches checks the address that it connects to.
+    """
     host, port = _host(url)
     if allow_private:
         return
     for address in await _addresses(host, port):
-        if reason := refusal(address, allow_private):
-            raise InvalidRequest(f"workflow_url {reason}")
+        if not is_allowed(address, allow_private):
+            raise InvalidRequest(f"workflow_url {refusal(address)}")
 
 
 def _host(url: str) -> tuple[str, int]:

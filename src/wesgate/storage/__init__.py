@@ -1,1 +1,1 @@
-"""Where files are: one store by URL."""
+"""Where files are: what a URL names, fetched."""

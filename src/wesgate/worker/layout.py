@@ -47,9 +47,8 @@ class Limits:
     network: bool = True
     visible: tuple[str, ...] = ()
     memory: bool = True
-    default_image: str = ""
+    allow_private: bool = False
     fetch_timeout_s: float = 3600.0
-    fetch_attempts: int = 4
     fetch_max_bytes: int = 1_000_000_000_000
 
 

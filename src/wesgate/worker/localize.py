@@ -9,13 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from wesgate.core.spec import FileType, Input, Output, TaskSpec
+from wesgate.storage.connections import Network
+from wesgate.storage.http import Bounds, FetchFailed, fetch
+from wesgate.storage.target import redacted
 from wesgate.worker.faults import Fault
-from wesgate.worker.fetch import fetch
 from wesgate.worker.inside import real_directory
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, Limits
 from wesgate.worker.mounts import Mount, has_wildcards
-from wesgate.worker.places import Places, container_path, host_path, redacted, scheme
+from wesgate.worker.places import Places, container_path, host_path, scheme
 
 FETCHES_AT_ONCE = 4
 
@@ -96,17 +98,29 @@ def _refuse_unsupported(given: Input) -> None:
 def _fetch_all(remote: Sequence[tuple[str, Path]], limits: Limits, interrupts: Interrupts) -> None:
     if not remote:
         return
+    bounds = Bounds(limits.fetch_max_bytes, limits.fetch_timeout_s, interrupts.requested)
+    network = Network(limits.allow_private)
     deadline = time.monotonic() + limits.fetch_timeout_s
     pool = ThreadPoolExecutor(FETCHES_AT_ONCE)
     try:
-        fetches: list[Future[None]] = [pool.submit(fetch, url, path, limits, deadline) for url, path in remote]
+        fetches = [pool.submit(_fetch, url, path, bounds, network, deadline) for url, path in remote]
         interrupts.wait_until(lambda: all(one.done() for one in fetches) or any(_failed(one) for one in fetches))
+        # A fetch that was told to stop has failed as well.
+        interrupts.check()
         for one in fetches:
             if one.done():
                 one.result()
     finally:
         # A fetch that was canceled ends with the process; nobody waits for a silent server.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fetch(url: str, path: Path, bounds: Bounds, network: Network, deadline: float) -> None:
+    try:
+        with path.open("wb") as file:
+            fetch(url, file, bounds, network, deadline)
+    except FetchFailed as error:
+        raise Fault(f"input {error}") from error
 
 
 def _failed(one: Future[None]) -> bool:

@@ -7,7 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from wesgate.core.paths import within
 from wesgate.worker.faults import Fault
@@ -80,15 +80,6 @@ def host_path(url: str) -> str:
     if not slash or host not in ("", "localhost"):
         raise Fault(f"{url} names another host's file; write file:///path")
     return unquote(slash + rest)
-
-
-def redacted(url: str) -> str:
-    """The URL without what may be secret in it: user, password, query."""
-    try:
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme not in ("", "file") else url
-    except ValueError:
-        return "(a URL that cannot be read)"
 
 
 def container_path(path: str, what: str) -> str:

@@ -24,15 +24,16 @@ ENGINE_PARAMETERS = {
 @dataclass(frozen=True, slots=True)
 class MiniwdlSettings:
     """What the operator decides. `roots` are the directories, besides an owner's own, whose files runs may name;
-    `allow_private` lets documents and inputs come from hosts that are not public."""
+    `allow_private` lets documents and inputs come from hosts that are not public. `fetch_timeout_s` and
+    `fetch_max_bytes` are for one http(s) input."""
 
     default_image: str = "ubuntu:22.04"
     task_concurrency: int = 100  # one thread each in the head; miniwdl's own guideline ends at about 200
     call_cache: bool = True
     roots: tuple[str, ...] = ()
     allow_private: bool = False
-    fetch_limit_gb: float = 100.0
     fetch_timeout_s: float = 3600.0
+    fetch_max_bytes: int = 1_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

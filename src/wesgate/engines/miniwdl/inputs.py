@@ -11,7 +11,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import WDL
 
-from wesgate.engines.miniwdl.fetch import Bounds, FetchFailed, fetch_text
+from wesgate.engines.miniwdl.fetch import Source
+from wesgate.storage.http import FetchFailed
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WEB = ("http://", "https://")
@@ -33,7 +34,7 @@ class Places:
         return next((root for root in self.roots if real.is_relative_to(root.resolve())), None)
 
 
-def load_document(workflow: str, places: Places, bounds: Bounds) -> WDL.Tree.Document:
+def load_document(workflow: str, places: Places, source: Source) -> WDL.Tree.Document:
     """The workflow's document with all its imports: local ones from the attachments only, others by http(s)."""
     web = workflow.startswith(_WEB)
     main = workflow if web else str(places.attachments / workflow.removeprefix("file://"))
@@ -44,7 +45,7 @@ def load_document(workflow: str, places: Places, bounds: Bounds) -> WDL.Tree.Doc
         if base.startswith(_WEB):
             uri = urljoin(base, uri)
         if uri.startswith(_WEB):
-            return WDL.Tree.ReadSourceResult(source_text=fetch_text(uri, bounds), abspath=uri)
+            return WDL.Tree.ReadSourceResult(source_text=source.text(uri), abspath=uri)
         if base.startswith(_WEB):
             raise PermissionError(f"{uri} is not an http or https URL")
         found = Path(await WDL.resolve_file_import(uri, [*path, str(top)], importer))

@@ -19,11 +19,13 @@ from wesgate.engines.miniwdl.adopt import Adoptable
 from wesgate.engines.miniwdl.client import TesClient
 from wesgate.engines.miniwdl.config import BadParameter, HeadPlan, miniwdl_options, run_options
 from wesgate.engines.miniwdl.container import Session, TaskLost, TesContainer
-from wesgate.engines.miniwdl.fetch import Bounds, FetchFailed, fetch_file
+from wesgate.engines.miniwdl.fetch import Source
 from wesgate.engines.miniwdl.inputs import Places, bind_inputs, choose, load_document
 from wesgate.engines.miniwdl.request import RUN_TAG
 from wesgate.engines.miniwdl.verdict import Fault, Result
 from wesgate.engines.miniwdl.watch import Watch
+from wesgate.storage.connections import Network
+from wesgate.storage.http import Bounds, FetchFailed
 
 STDERR_LINES = 20
 STDERR_BYTES = 4096
@@ -46,12 +48,13 @@ def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callab
     options = run_options(plan)
     places = Places(directory / "attachments", (Path(plan.owner_directory), *map(Path, plan.settings.roots)))
     site = plan.settings
-    bounds = Bounds(int(site.fetch_limit_gb * 1e9), site.fetch_timeout_s, site.allow_private, terminating)
-    exe = choose(load_document(plan.workflow, places, bounds), options.task)
+    bounds = Bounds(site.fetch_max_bytes, site.fetch_timeout_s, terminating)
+    source = Source(directory / "downloads", bounds, Network(site.allow_private))
+    exe = choose(load_document(plan.workflow, places, source), options.task)
     inputs = bind_inputs(json.loads((directory / "inputs.json").read_text(encoding="utf-8")), exe, places)
     cfg = config.Loader(logging.getLogger("wesgate"), filenames=[], overrides=miniwdl_options(plan, options))
     # The entry points for this would also serve every other miniwdl of the same installation.
-    cfg._downloaders = (downloaders(directory / "downloads", bounds), {})  # type: ignore[attr-defined]  # its cache
+    cfg._downloaders = (downloaders(source), {})  # type: ignore[attr-defined]  # its cache
     TesContainer.session = open_session(directory, plan, head_attempt)
     attempt_directory = directory / head_attempt
     run_local = run_local_task if isinstance(exe, WDL.Tree.Task) else run_local_workflow
@@ -74,11 +77,11 @@ def open_session(directory: Path, plan: HeadPlan, head_attempt: str) -> Session:
     )
 
 
-def downloaders(folder: Path, bounds: Bounds) -> dict[str, Callable[..., Download]]:
+def downloaders(source: Source) -> dict[str, Callable[..., Download]]:
     """What miniwdl shall do for a File that is a URL. Its own downloaders would run tasks in images of their own."""
 
     def localize(_cfg: config.Loader, _logger: logging.Logger, uri: str, **_: Any) -> Download:
-        yield {"outputs": {"file": str(fetch_file(uri, folder, bounds))}}
+        yield {"outputs": {"file": str(source.file(uri))}}
 
     return {"http": localize, "https": localize}
 
@@ -122,7 +125,7 @@ def sentences(cause: BaseException, directory: Path) -> list[str]:
         case WDL.Error.ImportError() if cause.__cause__:
             return [located(cause, directory), *sentences(cause.__cause__, directory)]
         case DownloadFailed() if cause.__cause__:
-            return [f"an input could not be fetched: {cause.__cause__}"]
+            return [f"input {cause.__cause__}"]
         case WDL.Error.RuntimeError() | WDL.Error.SyntaxError() | WDL.Error.ValidationError():
             return [located(cause, directory)]
         case BadParameter() | FetchFailed() | OSError():
