@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from wesgate.core.backend import Handle, Observation
-from wesgate.core.errors import Retryable
+from wesgate.core.errors import Permanent, Retryable
 from wesgate.core.report import TaskReport
 from wesgate.core.states import TERMINAL, State
 
@@ -24,6 +24,7 @@ class World:
     jobs: dict[str, Seen] = field(default_factory=dict)
     ledger: list[tuple[str, str]] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    forbidden: set[str] = field(default_factory=set)
 
     def started(self, key: str) -> int:
         """How often user code was started under this key; a kept promise is never more than 1."""
@@ -56,8 +57,15 @@ class FakeExecutor:
         self.world.calls.append(("find", key))
         return Handle(f"fake/{key}") if key in self.world.jobs else None
 
+    async def forbid(self, key: str, spec: object) -> None:
+        del spec
+        self.world.calls.append(("forbid", key))
+        self.world.forbidden.add(key)
+
     async def submit(self, key: str, spec: object) -> Handle:
         self.world.calls.append(("submit", key))
+        if key in self.world.forbidden:
+            raise Permanent("this was canceled before it was submitted")
         if key not in self.world.jobs:
             self.world.ledger.append(("started", key))
             self.world.jobs[key] = self.life(spec)

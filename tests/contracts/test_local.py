@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import uuid
@@ -15,11 +16,12 @@ from tests.contracts.conftest import Grounds
 from tests.contracts.ground import Ground, said
 from wesgate.core.backend import Handle
 from wesgate.core.errors import Misconfigured, Permanent, Retryable
-from wesgate.core.spec import TaskSpec, attempt_key
+from wesgate.core.spec import Input, TaskSpec, attempt_key
 from wesgate.core.states import State
 from wesgate.executors.local import LocalExecutor, LocalSettings
 from wesgate.worker.layout import read
 from wesgate.worker.probe import RUNTIMES
+from wesgate.worker.work import FIRST_LOOK_S
 
 
 @pytest.fixture
@@ -90,14 +92,24 @@ async def test_a_disk_that_cannot_be_written_is_retried_later(tmp_path: Path) ->
         await broken.submit("k", TaskSpec("o", ()))
 
 
-async def test_listeners_are_woken_when_a_task_starts_and_when_it_ends(plain: Ground) -> None:
-    key = attempt_key(uuid.uuid4(), 1)
-    await plain.executor.submit(key, plain.task("true"))
-    heard: list[str] = []
-    while len(heard) < 2:
-        word = await plain.hear()
-        heard += [word] if word == key else []
-    assert heard == [key, key]
+@pytest.mark.parametrize(("slow", "times"), [(False, 1), (True, 2)])
+async def test_listeners_are_woken_when_a_task_ends_and_when_it_starts_late(
+    plain: Ground, slow: bool, times: int
+) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(2 * FIRST_LOOK_S)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        inputs = (Input(f"{plain.inside}/late", url=url),) if slow else ()
+        key = attempt_key(uuid.uuid4(), 1)
+        handle = await plain.executor.submit(key, plain.task("true", inputs=inputs))
+        heard: list[str] = []
+        while heard.count(key) < times:
+            heard.append(await plain.hear())
+        assert (await plain.executor.poll([handle]))[handle].state is State.COMPLETE
 
 
 async def test_a_dead_listener_disturbs_nobody(plain: Ground, short_tmp: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.builders import a_new_task, a_task, execute, scalar
 from wesgate.core import failpoints
-from wesgate.core.backend import Observation
+from wesgate.core.backend import Handle, Observation
+from wesgate.core.errors import Permanent
 from wesgate.core.failpoints import FailpointRaised
 from wesgate.core.owner import Caller
 from wesgate.core.report import StepLog, TaskReport
@@ -36,7 +37,7 @@ def charge(backend: FakeExecutor, **more: Any) -> Charge:
 async def pass_over(database: Database, backend: FakeExecutor, passes: int = 1) -> None:
     """So many passes, each with every row due."""
     for _ in range(passes):
-        await execute(database, "UPDATE tasks SET due_at = now(), lease_until = NULL WHERE due_at IS NOT NULL")
+        await execute(database, "UPDATE tasks SET due_at = now() WHERE due_at IS NOT NULL")
         await sweep(charge(backend), database, "test")
 
 
@@ -81,6 +82,7 @@ async def test_a_process_that_dies_anywhere_starts_nothing_twice(
     with pytest.raises((FailpointRaised, ExceptionGroup)):
         await pass_over(any_database, FakeExecutor(world), 5)
     failpoints.arm("")
+    await execute(any_database, "UPDATE tasks SET lease_until = now() - interval '1 s'")  # the lease ran out
     await pass_over(any_database, FakeExecutor(world), 2)
     world.finish(attempt_key(task, 1), State.COMPLETE)
     await pass_over(any_database, FakeExecutor(world), 2)
@@ -164,7 +166,7 @@ async def test_a_job_found_while_canceling_is_stopped_too(any_database: Database
     assert ("canceled", attempt_key(task, 1)) in world.ledger
 
 
-async def test_a_row_that_raises_backs_off_alone(any_database: Database, somebody: Caller) -> None:
+async def test_a_row_that_cannot_be_read_ends_alone(any_database: Database, somebody: Caller) -> None:
     poison = await a_task(any_database, somebody, document={"name": "poison", "executors": []})
     healthy = await a_task(any_database, somebody)
 
@@ -174,7 +176,8 @@ async def test_a_row_that_raises_backs_off_alone(any_database: Database, somebod
     backend = FakeExecutor()
     await sweep(Charge(Kind.TASK, "fake", backend, spec_of), any_database, "test")
     assert backend.world.started(attempt_key(healthy, 1)) == 1
-    assert await detail(any_database, poison) == "waiting to try again: fake failed to submit: IndexError"
+    assert await state(any_database, poison) == "SYSTEM_ERROR"
+    assert await detail(any_database, poison) == "a fault of this service: IndexError in the stored document"
 
 
 async def test_a_call_that_hangs_is_given_up_in_time(
@@ -184,6 +187,73 @@ async def test_a_call_that_hangs_is_given_up_in_time(
     task = await a_task(any_database, somebody)
     await pass_over(any_database, SlowExecutor())
     assert "did not answer submit" in await detail(any_database, task)
+
+
+async def test_what_is_settled_is_written_however_many_calls_hang(
+    any_database: Database, somebody: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, done = FakeExecutor(), await a_task(any_database, somebody)
+    await pass_over(any_database, backend, 2)
+    backend.world.finish(attempt_key(done, 1), State.COMPLETE)
+    hanging = [await a_task(any_database, somebody) for _ in range(3 * kernel.AT_ONCE)]
+    monkeypatch.setattr(kernel, "CALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(kernel, "ACT_FOR_S", 0.8)
+    slow = SlowSubmits(backend.world)
+    await pass_over(any_database, slow)
+    assert await state(any_database, done) == "COMPLETE"
+    failed = await scalar(any_database, "SELECT count(*) FROM tasks WHERE failures > 0")
+    assert kernel.AT_ONCE <= failed < len(hanging)
+    assert not await scalar(any_database, "SELECT count(*) FROM tasks WHERE lease_until IS NOT NULL")
+
+
+async def test_a_cancel_that_meets_a_pass_is_served_by_the_next(any_database: Database, somebody: Caller) -> None:
+    task, backend = await a_task(any_database, somebody), SlowExecutor()
+    backend.gate.set()
+    await pass_over(any_database, backend, 2)
+    backend.gate.clear()
+    backend.waiting.clear()
+    passing = asyncio.create_task(pass_over(any_database, backend))
+    await backend.waiting.wait()
+    await tasks.cancel(any_database, somebody, task)
+    backend.world.finish(attempt_key(task, 1), State.COMPLETE)
+    backend.gate.set()
+    await passing
+    assert await state(any_database, task) == "CANCELING"
+    await sweep(charge(backend), any_database, "another")
+    assert await state(any_database, task) == "CANCELED"
+
+
+async def test_a_submit_that_fails_for_a_day_ends_its_row(any_database: Database, somebody: Caller) -> None:
+    task, backend = await a_task(any_database, somebody), FlakyExecutor(failures=2)
+    await pass_over(any_database, backend)
+    await execute(any_database, f"UPDATE tasks SET failures = {kernel.GIVE_UP_AFTER}")
+    await pass_over(any_database, backend)
+    assert await state(any_database, task) == "SYSTEM_ERROR"
+    assert (await detail(any_database, task)).startswith("it could not be submitted: ")
+
+
+async def test_a_task_canceled_while_its_submit_stalls_is_never_started(
+    any_database: Database, somebody: Caller
+) -> None:
+    task, world = await a_task(any_database, somebody), World()
+    failpoints.arm("reconcile-submitting=raise")
+    with pytest.raises(FailpointRaised):
+        await pass_over(any_database, FakeExecutor(world))
+    failpoints.arm("")
+    await tasks.cancel(any_database, somebody, task)
+    await pass_over(any_database, FakeExecutor(world))
+    assert await state(any_database, task) == "CANCELED"
+    with pytest.raises(Permanent):
+        await FakeExecutor(world).submit(attempt_key(task, 1), None)  # the one that stalled goes on
+    assert world.started(attempt_key(task, 1)) == 0
+
+
+class SlowSubmits(FakeExecutor):
+    """Looks at once, and never finishes a submit."""
+
+    async def submit(self, key: str, spec: object) -> Handle:
+        await asyncio.Event().wait()
+        return await super().submit(key, spec)
 
 
 async def test_the_report_of_an_attempt_is_kept_when_it_is_news(any_database: Database, somebody: Caller) -> None:

@@ -1,4 +1,4 @@
-"""The one shape of every backend: four verbs, idempotent by key, many jobs in one look."""
+"""The one shape of every backend: five verbs, idempotent by key, many jobs in one look."""
 
 from __future__ import annotations
 
@@ -46,6 +46,11 @@ class Backend(Protocol[Spec, Report]):
 
     async def submit(self, key: str, spec: Spec) -> Handle:
         """Start the job. Called again with the same key, it returns the same job and starts nothing."""
+        ...
+
+    async def forbid(self, key: str, spec: Spec) -> None:
+        """See that nothing is started under a key that has no job: a submit of it that is under way somewhere, or comes
+        later, raises `Permanent` before user code runs. Safe to repeat."""
         ...
 
     async def poll(self, handles: Sequence[Handle]) -> Mapping[Handle, Observation[Report]]:

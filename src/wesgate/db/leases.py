@@ -130,6 +130,13 @@ WAIT = """
     SELECT id FROM mine
 """
 
+GIVE_BACK = """
+    UPDATE {table} AS wanted
+    SET lease_holder = NULL, lease_until = NULL
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[])) AS claimed(id, epoch)
+    WHERE wanted.id = claimed.id AND wanted.lease_epoch = claimed.epoch AND wanted.lease_until IS NOT NULL
+"""
+
 NEXT_DUE = """
     SELECT extract(epoch FROM min(greatest(due_at, lease_until)) - now())
     FROM {table} WHERE backend = :backend AND due_at IS NOT NULL
@@ -181,7 +188,8 @@ async def claim(
     """Take up to `limit` rows of one backend that are due, or of which there is news."""
     values = {"backend": backend, "limit": limit, "holder": holder, "lease": LEASE, "news": list(news)}
     found = (await connection.execute(_of(kind, CLAIM), values)).mappings().all()
-    return [_claim(kind, row) for row in found]
+    # Later writes lock rows in this order: two of them never wait for each other.
+    return sorted((_claim(kind, row) for row in found), key=lambda claimed: claimed.row.id)
 
 
 async def submitting(
@@ -234,10 +242,18 @@ async def wait(connection: AsyncConnection, kind: Kind, pauses: Sequence[Pause])
     return await _ids(connection, WAIT, kind, values)
 
 
+async def give_back(connection: AsyncConnection, kind: Kind, claims: Sequence[Claim]) -> None:
+    """End these claims without a word on their rows, as far as they still hold."""
+    await connection.execute(_of(kind, GIVE_BACK), _fence(claims))
+
+
 async def release(connection: AsyncConnection, kind: Kind, holder: str) -> None:
     """Give back at once everything this holder has: a graceful stop lets nobody wait for a lease to run out."""
     await connection.execute(
-        text(f"UPDATE {kind}s SET lease_holder = NULL, lease_until = NULL WHERE lease_holder = :holder"),
+        text(
+            f"UPDATE {kind}s SET lease_holder = NULL, lease_until = NULL "
+            "WHERE lease_holder = :holder AND due_at IS NOT NULL"
+        ),
         {"holder": holder},
     )
 

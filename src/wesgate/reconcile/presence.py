@@ -56,6 +56,8 @@ class Presence:
     def gone(self) -> Iterator[str]:
         """The names of those who were here and were killed; what is left of each is removed after its turn."""
         for path in sorted(self._directory.glob(f"*{_LOCK}")):
+            if path.name.startswith("."):
+                continue  # somebody is just coming
             with contextlib.suppress(FileNotFoundError), path.open("rb") as lock:
                 if _locked(lock.fileno()):
                     name = path.name.removesuffix(_LOCK)
