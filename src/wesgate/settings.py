@@ -110,6 +110,11 @@ class Miniwdl(_Section):
 
     task_concurrency: Annotated[int, Field(ge=1, le=200)] = Field(default=100, description="tasks of one run at a time")
     default_image: str = Field(default="ubuntu:22.04", description="for tasks that name none")
+    head_memory_gb: float = Field(
+        default=4.0,
+        gt=0.5,
+        description="GB of memory that a run's head may use: what it computes must not fill the machine",
+    )
     call_cache: bool = Field(
         default=True, description="reuse what an owner's earlier run computed from the same inputs"
     )

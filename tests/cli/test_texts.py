@@ -50,7 +50,21 @@ def test_imports_are_found_outside_of_comments_and_commands() -> None:
 def test_version_name_and_types_are_read_from_the_text() -> None:
     assert (wdl.version(TEXT), wdl.version("task x {}"), wdl.workflow_name(TEXT)) == ("1.1", "draft-2", "w")
     types = wdl.declared(TEXT)
-    assert types == {"reads": "File", "sample": "String", "more": "Array[File]+", "sizes": "Map[String, Int]"}
+    assert types == {"reads": "File", "sample": "String", "more": "Array[File]+", "sizes": "Map[String,Int]"}
+
+
+@pytest.mark.parametrize(
+    ("text", "types"),
+    [
+        ("version 1.0\nworkflow w { input { Array[File] fs String s } }", {"fs": "Array[File]", "s": "String"}),
+        ("version 1.0\ntask t { input { File f } command {} }", {"f": "File"}),
+        ("workflow w {\n  File f\n  call t\n}\ntask t { File g command { } }", {"f": "File"}),
+        ("version 1.0\nworkflow w {\n  input {\n    File f\n  }\n  call }", {"f": "File"}),
+        ("version 1.0\nstruct S { File f }", {}),
+    ],
+)
+def test_inputs_are_read_in_every_form_they_come(text: str, types: dict[str, str]) -> None:
+    assert wdl.declared(text) == types
 
 
 def test_the_closure_of_imports_is_uploaded_once_also_in_circles(tmp_path: Path) -> None:

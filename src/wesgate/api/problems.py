@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from wesgate.core import errors
@@ -27,7 +27,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    errors.Conflict: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.Conflict: HTTPStatus.CONFLICT,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _HEADERS = {
@@ -57,6 +57,7 @@ def install(app: FastAPI) -> None:
     """Have every error of this app answered here."""
     app.add_exception_handler(errors.WesgateError, _known)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -86,6 +87,11 @@ async def _http(_: Request, error: Exception) -> Response:
     answer = problem(status, status.description or status.phrase)
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def _gone(_: Request, error: Exception) -> Response:
+    del error  # whoever asked went away before the end of the question: nobody hears this
+    return problem(HTTPStatus.BAD_REQUEST, "the request ended early")
 
 
 async def _unforeseen(_: Request, error: Exception) -> Response:

@@ -43,7 +43,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, loops: bool) -> None
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(wiring.database(settings, upgrade=loops))
             context = await stack.enter_async_context(wiring.context(settings, database))
-            wiring.announce(settings, url)
+            stack.enter_context(wiring.announced(settings, url))
             parts: list[Part] = [Answering(context, settings, listener)]
             if loops:
                 parts.append(await stack.enter_async_context(wiring.reconciler(settings, database, environment())))

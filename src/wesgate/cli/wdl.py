@@ -1,4 +1,4 @@
-"""The few facts about a WDL text that a submit needs, read without parsing it: any version, valid or not."""
+"""The few facts about a WDL text that a submit needs, of any version, valid or not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,22 @@ def workflow_name(text: str) -> str:
 
 
 def declared(text: str) -> dict[str, str]:
-    """The types of what its workflow declares, inputs first, by name."""
+    """The types of what its workflow, or its one task, declares as inputs, by name. A text that does not parse is read
+    as well as can be: the server will say what is wrong with it."""
+    import WDL
+
+    try:
+        document = WDL.parse_document(text)
+    except (WDL.Error.SyntaxError, WDL.Error.MultipleValidationErrors, WDL.Error.ValidationError):
+        return _declared_roughly(text)
+    target = document.workflow or (document.tasks[0] if len(document.tasks) == 1 else None)
+    if target is None:
+        return {}
+    free = [node for node in getattr(target, "body", ()) if isinstance(node, WDL.Tree.Decl)]
+    return {decl.name: str(decl.type) for decl in [*(target.inputs or ()), *free]}
+
+
+def _declared_roughly(text: str) -> dict[str, str]:
     plain = bare(text)
     begin = _WORKFLOW.search(plain)
     types: dict[str, str] = {}

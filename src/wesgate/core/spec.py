@@ -83,7 +83,8 @@ class TaskSpec:
     """One task as an executor gets it.
 
     `owner` is the name of the owner's directory. `roots` are the host directories that `file://` URLs may name,
-    besides the owner's own; the worker resolves links before it compares.
+    besides the owner's own; the worker resolves links before it compares. `run` is the run (32 hex) whose head made
+    the task, empty for tasks of anybody else: such a task alone may write into that run's directory.
     """
 
     owner: str
@@ -94,6 +95,7 @@ class TaskSpec:
     resources: Resources = field(default_factory=Resources)
     lane: Lane = Lane.TASK
     roots: tuple[str, ...] = ()
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

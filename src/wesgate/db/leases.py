@@ -54,9 +54,9 @@ CLAIM = """
 """
 
 _OWN = {
-    Kind.RUN: "wanted.directory, NULL AS lane",
-    Kind.TASK: "NULL AS directory, wanted.lane",
-    Kind.INSTANCE: "NULL AS directory, NULL AS lane",
+    Kind.RUN: "wanted.directory, NULL AS lane, NULL AS run_id",
+    Kind.TASK: "NULL AS directory, wanted.lane, wanted.run_id",
+    Kind.INSTANCE: "NULL AS directory, NULL AS lane, NULL AS run_id",
 }
 
 SUBMITTING = """
@@ -155,6 +155,7 @@ class Claim:
     owner_id: UUID
     lane: str | None
     directory: str | None
+    run_id: UUID | None
     due_at: datetime
     now: datetime
 
@@ -283,7 +284,9 @@ def _claim(kind: Kind, found: Any) -> Claim:
         report=_parsed(found["report"]),
         document=_parsed(found["document"]) or {},
     )
-    return Claim(row, found["owner_id"], found["lane"], found["directory"], found["due_at"], found["claimed_at"])
+    return Claim(
+        row, found["owner_id"], found["lane"], found["directory"], found["run_id"], found["due_at"], found["claimed_at"]
+    )
 
 
 def _fence(claims: Sequence[Claim]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Containers:
     interrupts: Interrupts
 
     def prepare(self) -> None:
-        for image in dict.fromkeys(self._image(step) for step in self.task.order.spec.steps):
+        for image in dict.fromkeys(step.image for step in self.task.order.spec.steps):
             if not image:
                 raise Fault("a step names no image, and this service has no default image")
             if image.startswith("-"):
@@ -63,7 +63,7 @@ class Containers:
             *(flag for mount in self.task.mounts for flag in ("--mount", mount_option(mount))),
             *(("--workdir", step.workdir) if step.workdir else ()),
             *(("--interactive",) if stdin else ()),
-            "--entrypoint", "", self._image(step), *step.command,
+            "--entrypoint", "", step.image, *step.command,
         )  # fmt: skip
         return Launch(argv)
 
@@ -85,9 +85,6 @@ class Containers:
         del process_group
         remove(self.program, [self.task.attempt.container(number)], None)
         (self.task.attempt.directory / f"env-{number}").unlink(missing_ok=True)
-
-    def _image(self, step: Step) -> str:
-        return step.image or self.task.order.limits.default_image
 
     def _memory(self) -> int | None:
         return memory_bytes(self.task.order.spec.resources) if self.task.order.limits.memory else None

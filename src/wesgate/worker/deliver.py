@@ -18,6 +18,7 @@ from wesgate.worker.mounts import Mount, covering, has_wildcards, relative
 from wesgate.worker.places import Places, container_path, host_path
 
 CHUNK_BYTES = 16 << 20
+SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
 def deliver(output: Output, mounts: Sequence[Mount], allowed: Places) -> list[OutputFile]:
@@ -31,8 +32,9 @@ def deliver(output: Output, mounts: Sequence[Mount], allowed: Places) -> list[Ou
 
 
 def below(url: str, inner: str) -> str:
-    """The URL of a file inside a directory's URL; what is not a URL but a path is not quoted."""
-    return url.rstrip("/") + "/" + (inner if url.startswith("/") else quote(inner))
+    """The URL of a file inside a directory's URL; a path is not quoted. Names need not be UTF-8."""
+    name = os.fsencode(inner)
+    return url.rstrip("/") + "/" + (name.decode("utf-8", "replace") if url.startswith("/") else quote(name))
 
 
 def matches(pattern: str, mounts: Sequence[Mount]) -> list[str]:
@@ -178,6 +180,18 @@ def _listed(output: Output, path: str) -> list[OutputFile]:
             full = posixpath.join(folder, name)
             seen = os.lstat(full)
             if stat.S_ISREG(seen.st_mode):
+                if seen.st_mode & SET_ID:
+                    _without_set_id(full)
                 inner = posixpath.relpath(full, base)
-                files.append(OutputFile(below(output.url, inner), posixpath.join(output.path, inner), seen.st_size))
+                shown = os.fsencode(posixpath.join(output.path, inner)).decode("utf-8", "replace")
+                files.append(OutputFile(below(output.url, inner), shown, seen.st_size))
     return files
+
+
+def _without_set_id(path: str) -> None:
+    """No output is a program that runs as the service's user for whoever finds it."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fchmod(file, os.fstat(file).st_mode & 0o777)
+    finally:
+        os.close(file)

@@ -40,12 +40,15 @@ TAIL_BYTES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a worker keeps to, whatever the task asks for."""
+    """What a worker keeps to, whatever the task asks for. `hidden` are the host's secret files, which sandboxes cover;
+    `private` are the service's own directories, which besides no task may name."""
 
     grace_s: float = 10.0
     pids: int = 4096
     network: bool = True
     visible: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
     memory: bool = True
     allow_private: bool = False
     fetch_timeout_s: float = 3600.0

@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from wesgate.core.paths import within
+from wesgate.core.spec import TaskSpec
 from wesgate.worker.faults import Fault
 
-ATTEMPT = re.compile(r"wg-[0-9a-f]{32}-\d+\Z")
+KEPT = re.compile(r"run-.*|wg-.*|cache", re.DOTALL)
+ATTEMPT_FOLDER = re.compile(r"attempt-[0-9]+")
+WRITABLE = {"wg-.*": re.compile("files")}
+READABLE = {
+    "run-.*": re.compile(r"attempt-[0-9]+|attachments|downloads"),
+    "wg-.*": re.compile(r"files|logs"),
+}
 
 # A mount over one of these would show a step another system than the one it runs on.
 KERNEL_PLACES = ("/proc", "/sys", "/dev")
@@ -20,27 +28,42 @@ KERNEL_PLACES = ("/proc", "/sys", "/dev")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The host directories of one task; all are real paths, links resolved."""
+    """The host directories of one task; all are real paths, links resolved. `run` is the run it belongs to, if any.
+
+    In an owner's directory the service keeps what only it may write (records, run tokens, the call cache), since heads
+    and workers act on it: `run-<id>/`, `wg-<id>-<n>/` and `cache/`. All else there is the owner's.
+    """
 
     files_root: str
     own: str
     roots: tuple[str, ...]
+    run: str = ""
 
     def readable(self, path: str, what: str) -> str:
         """The real path behind this one, which exists and may be read. `what` names it in the sentence otherwise."""
         real = self._allowed(path, what)
         if not os.path.lexists(real):
             raise Fault(f"{what} does not exist: there is no {path}")
+        if self._is_kept(real, READABLE):
+            raise Fault(f"{what} is, or holds, a record of the service: name the files of the run that are wanted")
         return real
 
     def writable(self, path: str, what: str) -> str:
         """The real path behind this one, which need not exist yet and may be written."""
         real = self._allowed(path, what)
-        # Whoever may write into an attempt's directory may forge its order, its records and its result.
-        inner = PurePosixPath(real).relative_to(self.own).parts if within(real, self.own) else None
-        if inner == () or (inner and ATTEMPT.match(inner[0]) and inner[1:2] != ("files",)):
+        if self._is_kept(real, WRITABLE | ({re.escape(f"run-{self.run}"): ATTEMPT_FOLDER} if self.run else {})):
             raise Fault(f"{what} would overwrite the service's own records: choose another directory than {path}")
         return real
+
+    def _is_kept(self, real: str, opened: Mapping[str, re.Pattern[str]]) -> bool:
+        """Whether this is the service's own. `opened` says which folders inside which of its directories are not."""
+        if not within(real, self.own):
+            return False
+        first, *rest = [*PurePosixPath(real).relative_to(self.own).parts, ""]
+        if first and not KEPT.fullmatch(first):
+            return False
+        inner = next((found for name, found in opened.items() if re.fullmatch(name, first)), None)
+        return inner is None or not inner.fullmatch(rest[0])
 
     def _allowed(self, path: str, what: str) -> str:
         if "\0" in path:
@@ -59,10 +82,10 @@ class Places:
         return ", ".join((self.own, *self.roots))
 
 
-def places(files_root: str, owner: str, roots: tuple[str, ...]) -> Places:
-    """The places of this owner's tasks."""
+def places(files_root: str, spec: TaskSpec) -> Places:
+    """The places of this task."""
     root = os.path.realpath(files_root)
-    return Places(root, posixpath.join(root, owner), tuple(os.path.realpath(path) for path in roots))
+    return Places(root, posixpath.join(root, spec.owner), tuple(map(os.path.realpath, spec.roots)), spec.run)
 
 
 def scheme(url: str) -> str:

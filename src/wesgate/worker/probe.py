@@ -24,6 +24,9 @@ RUNTIMES = ("podman", "docker", "process:bubblewrap", "process:namespace", "proc
 IGNORED = "limits are not supported"
 """What podman says, in the stream of the container, when it goes on without them: rootless, on cgroups v1."""
 
+NOT_OURS = "{ echo the mount program is not the one of util-linux >&2; exit 1; }"
+"""Another one may leave a mount writable that was to be read-only, and say nothing."""
+
 LIMITS = ("--pids-limit=100", "--memory=64000000", "--cpus=1")
 
 
@@ -103,7 +106,7 @@ def candidates(wanted: str) -> tuple[str, ...]:
 
 def bubblewrap_trial(home: str) -> list[str]:
     """A program in the sandbox that steps get."""
-    entries = skeleton([Mount(home, "/tmp", writable=True)], (), home, look)  # noqa: S108  # the sandbox's own
+    entries = skeleton([Mount(home, "/tmp", writable=True)], (), (), home, look)  # noqa: S108  # the sandbox's own
     return ["bwrap", *bubblewrap_options(entries, {"PATH": SYSTEM_PATH}, "/"), "--", "/bin/sh", "-c", "exec true"]
 
 
@@ -111,9 +114,9 @@ def namespace_trial(home: str) -> list[str]:
     """The same without bubblewrap."""
     (Path(home) / "root").mkdir()
     script = Path(home) / "trial.sh"
-    entries = skeleton([Mount(home, "/tmp", writable=True)], (), home, look)  # noqa: S108  # the sandbox's own
+    entries = skeleton([Mount(home, "/tmp", writable=True)], (), (), home, look)  # noqa: S108  # the sandbox's own
     private_file(script, script_text(entries, {"PATH": SYSTEM_PATH}, "/", home, str(Path(home) / "entered")))
-    return [*UNSHARE, "/bin/sh", str(script), "true"]
+    return [*UNSHARE, "/bin/sh", str(script), "/bin/sh", "-c", f"mount --version | grep -q util-linux || {NOT_OURS}"]
 
 
 def _podman(attempt: Try, *, network: bool) -> Verdict:

@@ -35,8 +35,13 @@ LOCKED_FLAGS = {
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 UNSHARE = (
-    "unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+    "unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "--pid", "--ipc", "--uts", "--fork",
+    "--kill-child",
 )  # fmt: skip
+
+KERNEL_KNOBS = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+"""What below /proc changes the whole host. The kernel lets root write there by its user id alone: a step of a service
+that runs as root is root there too, with all capabilities gone. The list is runc's."""
 
 ENTERED = '"exit-code"'
 """What the marker file holds once a step's own command was reached, in bubblewrap's words."""
@@ -91,7 +96,7 @@ class Sandboxed:
         environment = step_environment(self.task, step, "/tmp")  # noqa: S108  # the sandbox's own
         home = self.task.attempt.directory
         visible = [*self.task.order.limits.visible, *resolver_places()]
-        entries = skeleton(self.task.mounts, visible, str(home / "empty"), look)
+        entries = skeleton(self.task.mounts, visible, self._hidden(), str(home / "empty"), look)
         self._marker(number).write_bytes(b"")
         workdir = step.workdir or "/tmp"  # noqa: S108  # the sandbox's own
         if self.with_bubblewrap:
@@ -119,6 +124,10 @@ class Sandboxed:
         for name in (f"sandbox-{number}.sh", f"options-{number}", self._marker(number).name):
             (self.task.attempt.directory / name).unlink(missing_ok=True)
 
+    def _hidden(self) -> list[str]:
+        order = self.task.order
+        return [order.files_root, *order.limits.private, *order.limits.hidden]
+
     def _inner_group(self, number: int) -> int | None:
         with suppress(OSError):
             told = re.search(r'"child-pid": *(\d+)', self._marker(number).read_text())
@@ -138,7 +147,8 @@ class Sandboxed:
             "bwrap", "--args", str(given), "--json-status-fd", str(status), *self._network("--unshare-net"),
             "--", "/bin/sh", "-c", 'exec "$@"', "sh", *step.command,
         )  # fmt: skip
-        return Launch(argv, {"PATH": SYSTEM_PATH}, "/", files=(given, status))
+        # Should the worker die before it is armed to die with it, it is found by its mark.
+        return Launch(argv, {"PATH": SYSTEM_PATH, MARK: self.task.order.key}, "/", files=(given, status))
 
     def _unshare(self, script: Path, step: Step) -> tuple[str, ...]:
         return (*UNSHARE, *self._network("--net"), "/bin/sh", str(script), *step.command)
@@ -164,8 +174,9 @@ def resolver_places() -> list[str]:
 def bubblewrap_options(entries: Sequence[Entry], environment: Mapping[str, str], workdir: str) -> list[str]:
     """bwrap's options for a plan; see bwrap(1)."""
     options = [
-        "--unshare-user", "--cap-drop", "ALL", "--unshare-pid", "--unshare-ipc", "--new-session", "--die-with-parent",
-        "--proc", "/proc", "--dev", "/dev",
+        "--unshare-user", "--cap-drop", "ALL", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--new-session",
+        "--die-with-parent", "--proc", "/proc", "--dev", "/dev",
+        *(word for name in KERNEL_KNOBS for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
     ]  # fmt: skip
     for entry in entries:
         match entry:
@@ -218,16 +229,18 @@ def _exports(environment: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _script_lines(entries: Sequence[Entry]) -> Iterator[str]:
+    made = {"/"}
     for number, entry in enumerate(entries):
         inner = [other for other in entries[:number] if isinstance(other, Mount)]
         match entry:
             case Directory(path):
-                yield f"mkdir -p {_here(path)}"
+                yield from _folder(path, made)
             case Link(path, target):
-                yield f"mkdir -p {_here(posixpath.dirname(path))}; ln -s {shlex.quote(target)} {_here(path)}"
+                yield from _folder(posixpath.dirname(path), made)
+                yield f"ln -s {shlex.quote(target)} {_here(path)}"
             case Mount():
                 if covering(inner, entry.target) is None:
-                    yield _point(entry)
+                    yield from _point(entry, made)
                 yield from _bind(entry)
 
 
@@ -235,18 +248,34 @@ def _here(path: str) -> str:
     return shlex.quote("." + path)
 
 
-def _point(mount: Mount) -> str:
+def _folder(path: str, made: set[str]) -> Iterator[str]:
+    if path not in made:
+        made.add(path)
+        yield f"mkdir -p {_here(path)}"
+
+
+def _point(mount: Mount, made: set[str]) -> Iterator[str]:
     if mount.directory:
-        return f"mkdir -p {_here(mount.target)}"
-    return f"mkdir -p {_here(posixpath.dirname(mount.target))}; : >> {_here(mount.target)}"
+        yield from _folder(mount.target, made)
+    else:
+        yield from _folder(posixpath.dirname(mount.target), made)
+        yield f": >> {_here(mount.target)}"
 
 
 def _bind(mount: Mount) -> Iterator[str]:
-    yield f"mount --rbind {shlex.quote(mount.source)} {_here(mount.target)}"
-    if not mount.writable:
-        for inner in ("", *_submounts(mount)):
-            flags = ",".join(["remount", "bind", "ro", *_locked(mount.source + inner)])
-            yield f"mount -o {flags} {_here(mount.target + inner)}"
+    inner = [] if mount.writable else _submounts(mount)
+    source = shlex.quote(mount.source)
+    if mount.writable or inner:
+        yield f"mount --rbind {source} {_here(mount.target)}"
+    if not mount.writable and not inner:
+        # One program instead of two: util-linux makes the mount and then makes it read-only.
+        yield f"mount -o {_flags('bind', mount.source)} {source} {_here(mount.target)}"
+    for below in ("", *inner) if inner else ():
+        yield f"mount -o {_flags('remount,bind', mount.source + below)} {_here(mount.target + below)}"
+
+
+def _flags(how: str, path: str) -> str:
+    return ",".join([how, "ro", *_locked(path)])
 
 
 def _submounts(mount: Mount) -> list[str]:
@@ -276,9 +305,13 @@ def _locked(path: str) -> list[str]:
 def _kernel_lines() -> Iterator[str]:
     # A container's masked /proc cannot be mounted anew; its own is shown then, which hides no processes.
     yield "mkdir -p proc dev; mount -t proc proc proc 2>/dev/null || mount --rbind /proc proc"
+    for name in KERNEL_KNOBS:
+        yield f"[ ! -e proc/{name} ] || mount -o bind,ro,nosuid,nodev,noexec proc/{name} proc/{name}"
+    yield '[ ! -w proc/sys/kernel/hostname ] || { echo "/proc/sys could not be made read-only" >&2; exit 1; }'
     yield "mount -t tmpfs -o mode=755 tmpfs dev; mkdir dev/shm dev/pts; chmod 1777 dev/shm"
     for name in DEVICES:
-        yield f": > dev/{name}; mount --bind /dev/{name} dev/{name}"
+        # Read-only keeps a step that is the host's root from changing the device's mode for everybody.
+        yield f": > dev/{name}; mount -o {_flags('bind', '/dev/' + name)} /dev/{name} dev/{name}"
     yield "ln -s /proc/self/fd dev/fd; ln -s fd/0 dev/stdin; ln -s fd/1 dev/stdout; ln -s fd/2 dev/stderr"
     yield "mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts 2>/dev/null || true; ln -s pts/ptmx dev/ptmx"
 

@@ -183,3 +183,9 @@ async def test_an_output_that_does_not_exist_is_named(site: Site) -> None:
     files = {"main.wdl": source, "x": "y"}
     text = failed(await site.run(files, {"w.file": "x"}), State.EXECUTOR_ERROR)
     assert "none.txt" in text
+
+
+async def test_a_workflow_that_computes_too_much_ends_and_the_machine_lives(site: Site) -> None:
+    small = site.with_settings(head_memory_gb=0.6)
+    seen = await small.run("version 1.0\nworkflow w { output { Array[Int] s = range(2000000000) } }")
+    assert "fits into the memory" in failed(seen, State.EXECUTOR_ERROR)

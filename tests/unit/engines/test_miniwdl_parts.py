@@ -178,7 +178,7 @@ def test_files_of_equal_names_get_the_same_places_in_each_head(tmp_path: Path, m
     for path in paths:
         path.parent.mkdir()
         path.touch()
-    session = Session(TesClient(str, ""), Watch(TesClient(str, ""), ("", "")), Adoptable(), "r", tmp_path, "h", False)
+    session = Session(TesClient(list, ""), Watch(TesClient(list, ""), ("", "")), Adoptable(), "r", tmp_path, "h", False)
     monkeypatch.setattr(TesContainer, "session", session)
     maps = []
     for number, order in enumerate((paths, paths[::-1])):
@@ -269,18 +269,18 @@ def test_the_end_of_a_task_is_never_without_a_sentence(state: str) -> None:
 
 def test_an_event_may_overtake_the_reply_to_the_create(tmp_path: Path) -> None:
     with TesDouble(tmp_path).serving() as tes:
-        watch = Watch(TesClient(lambda: tes.url, "t"), ("k", "v"))
+        watch = Watch(TesClient(lambda: [tes.url], "t"), ("k", "v"))
         watch.tell("early", "COMPLETE")
         assert watch.end("early", 5) == "COMPLETE"
 
 
 def test_a_task_that_tes_does_not_know_is_gone(tmp_path: Path) -> None:
     with TesDouble(tmp_path).serving() as tes:
-        assert Watch(TesClient(lambda: tes.url, "t"), ("k", "v")).end("no-such-task", 5) == "GONE"
+        assert Watch(TesClient(lambda: [tes.url], "t"), ("k", "v")).end("no-such-task", 5) == "GONE"
 
 
 def test_a_client_gives_up_when_it_is_told_to_stop() -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(Unreachable, match="did not answer"):
-        TesClient(lambda: "http://127.0.0.1:9", "t").create({}, "k", stop.is_set)
+        TesClient(lambda: ["http://127.0.0.1:9"], "t").create({}, "k", stop.is_set)

@@ -28,4 +28,4 @@ def test_a_fetch_that_a_cancel_ended_is_a_cancel_and_no_error(tmp_path: Path) ->
     (tmp_path / "cancel").touch()
     spec = TaskSpec("o", (Step("i", ("true",)),), inputs=(Input("/f", "http://127.0.0.1:9/f"),))
     with pytest.raises(Canceled):
-        localize(spec, Attempt(tmp_path), places(str(tmp_path), "o", ()), Limits(), Late(tmp_path / "cancel"))
+        localize(spec, Attempt(tmp_path), places(str(tmp_path), spec), Limits(), Late(tmp_path / "cancel"))

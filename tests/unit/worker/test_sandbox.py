@@ -23,8 +23,8 @@ HOST = {
 }
 
 
-def planned(*mounts: Mount, visible: tuple[str, ...] = ()) -> list[object]:
-    return list(skeleton(mounts, visible, "/empty", HOST.get))
+def planned(*mounts: Mount, visible: tuple[str, ...] = (), hidden: tuple[str, ...] = ()) -> list[object]:
+    return list(skeleton(mounts, visible, hidden, "/empty", HOST.get, str))
 
 
 def test_programs_are_shown_and_the_rest_of_the_host_is_not() -> None:

@@ -30,6 +30,7 @@ class MiniwdlSettings:
     default_image: str = "ubuntu:22.04"
     task_concurrency: int = 100  # one thread each in the head; miniwdl's own guideline ends at about 200
     call_cache: bool = True
+    head_memory_gb: float = 4.0
     roots: tuple[str, ...] = ()
     allow_private: bool = False
     fetch_timeout_s: float = 3600.0
@@ -40,13 +41,13 @@ class MiniwdlSettings:
 class HeadPlan:
     """`head.json`: all that a head needs to know besides the run's inputs and its token.
 
-    `api_file` holds the URL of the API, which may move while a head runs. `workflow` is an http(s) URL, or a path below
+    `api_directory` holds the URLs of the API, which may move while a head runs. `workflow` is an http(s) URL, or a path below
     `attachments/` of the run's directory. `host_paths` says that tasks see files where the host has them, because
     nothing can be mounted.
     """
 
     run_id: str
-    api_file: str
+    api_directory: str
     workflow: str
     owner_directory: str
     host_paths: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import sys
 import types
@@ -27,6 +28,7 @@ def main(directory: Path) -> int:
     from wesgate.engines.miniwdl.run import run_workflow
 
     plan = HeadPlan.read((directory / "head.json").read_text(encoding="utf-8"))
+    _limit_memory(plan.settings.head_memory_gb)
     result = run_workflow(directory, plan, claim_attempt(directory))
     for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, signal.SIG_IGN)
@@ -46,6 +48,13 @@ def claim_attempt(directory: Path) -> str:
             number += 1
         else:
             return f"attempt-{number}"
+
+
+def _limit_memory(gigabytes: float) -> None:
+    # Expressions of a workflow are computed here: range(2000000000) would take all the memory of the machine.
+    _, highest = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(gigabytes * 1e9)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if highest < 0 else min(wanted, highest), highest))
 
 
 def _has_ended(directory: Path) -> bool:

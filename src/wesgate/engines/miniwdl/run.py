@@ -15,6 +15,7 @@ from WDL.runtime.error import CommandFailed, DownloadFailed, Interrupted, RunFai
 from WDL.runtime.task import run_local_task
 from WDL.runtime.workflow import run_local_workflow
 
+from wesgate.engines.miniwdl import addresses
 from wesgate.engines.miniwdl.adopt import Adoptable
 from wesgate.engines.miniwdl.client import TesClient
 from wesgate.engines.miniwdl.config import BadParameter, HeadPlan, miniwdl_options, run_options
@@ -64,7 +65,7 @@ def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callab
 
 def open_session(directory: Path, plan: HeadPlan, head_attempt: str) -> Session:
     """The way to TES, and what earlier heads of this run left there."""
-    client = TesClient(Path(plan.api_file).read_text, (directory / "token").read_text())
+    client = TesClient(lambda: addresses.read(Path(plan.api_directory)), (directory / "token").read_text())
     earlier = head_attempt != "attempt-1"
     return Session(
         client=client,
@@ -88,9 +89,16 @@ def downloaders(source: Source) -> dict[str, Callable[..., Download]]:
 
 def explain(error: BaseException, directory: Path) -> Result:
     """What went wrong, as a fault and sentences for the run's owner."""
+    if _is_out_of_memory(error):
+        told = "the workflow computes more than fits into the memory of its head; see engines.miniwdl.head_memory_gb"
+        return Result(Fault.WORKFLOW, (told,))
     cause = root_cause(error)
     details = error_json(error)
     return Result(fault_of(cause), tuple(sentences(cause, directory)), error=_jsonable(details))
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, MemoryError) or _is_out_of_memory(error.__cause__))
 
 
 def root_cause(error: BaseException) -> BaseException:
