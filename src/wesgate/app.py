@@ -8,6 +8,7 @@ from wesgate import __version__
 from wesgate.api import problems, routing, tes, wes
 from wesgate.api.dependencies import Context
 from wesgate.api.limits import BodyLimit
+from wesgate.api.origin import OwnOrigin
 
 WES_BASE = "/ga4gh/wes/v1"
 TES_BASES = ("/ga4gh/tes/v1", "/v1")
@@ -27,6 +28,7 @@ def create_app(context: Context | None, *, body_bytes: int = 1 << 30) -> FastAPI
     app.state.context = context
     problems.install(app)
     app.add_middleware(BodyLimit, limit=body_bytes)
+    app.add_middleware(OwnOrigin, urls=context.own_urls if context else ())
     for base in TES_BASES:
         routing.add(app, tes.router, base, described=base == TES_BASES[0])
     routing.add(app, wes.router, WES_BASE)

@@ -84,8 +84,12 @@ class Slots(_Section):
 class Local(_Section):
     """The executor of this machine."""
 
-    runtime: Literal["auto", "podman", "docker", "process"] = Field(
-        default="auto", description="what steps run in; auto takes the first of podman, docker, process that works"
+    runtime: Literal[
+        "auto", "podman", "docker", "process", "process:bubblewrap", "process:namespace", "process:plain"
+    ] = Field(
+        default="auto",
+        description="what steps run in; auto takes the first of podman, docker, process that works, and process the "
+        "first of its three",
     )
     slots: Slots = Slots()
     grace_s: Seconds = Field(default=10, description="seconds between TERM and KILL for a canceled step")

@@ -60,11 +60,13 @@ class FakeExecutor:
     async def forbid(self, key: str, spec: object) -> None:
         del spec
         self.world.calls.append(("forbid", key))
+        if key in self.world.jobs:
+            raise Retryable("there is a job under this key")
         self.world.forbidden.add(key)
 
     async def submit(self, key: str, spec: object) -> Handle:
         self.world.calls.append(("submit", key))
-        if key in self.world.forbidden:
+        if key in self.world.forbidden and key not in self.world.jobs:
             raise Permanent("this was canceled before it was submitted")
         if key not in self.world.jobs:
             self.world.ledger.append(("started", key))

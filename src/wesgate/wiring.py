@@ -6,10 +6,10 @@ import ipaddress
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -52,7 +52,8 @@ def prepare(settings: Settings) -> None:
         )
     try:
         failpoints.arm(settings.failpoints)
-        settings.data.mkdir(parents=True, exist_ok=True)
+        # As `db.place` makes it: under root, the embedded Postgres runs as another user and must pass.
+        settings.data.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         settings.files_root.mkdir(mode=0o700, parents=True, exist_ok=True)  # whose files these are, nobody else reads
     except ValueError as error:
         raise Misconfigured(str(error)) from error
@@ -93,7 +94,7 @@ async def _prepare(opened: Database, *, upgrade: bool) -> None:
         await opened.wait()
         if upgrade:
             await migrate.upgrade(opened)
-        elif await migrate.current(opened) != migrate.HEAD:
+        elif not await migrate.is_usable(opened):
             raise Misconfigured("the database is not at this version's schema; run `wesgate migrate` first")
     except DBAPIError as error:
         raise Misconfigured(f"the database refuses: {error.orig}") from error
@@ -183,6 +184,7 @@ def _miniwdl_settings(settings: Settings) -> MiniwdlSettings:
         task_concurrency=wanted.task_concurrency,
         default_image=wanted.default_image,
         call_cache=wanted.call_cache,
+        head_memory_gb=wanted.head_memory_gb,
         roots=roots(settings),
         allow_private=settings.sources.allow_private,
         fetch_timeout_s=settings.sources.fetch_timeout_s,
@@ -190,9 +192,9 @@ def _miniwdl_settings(settings: Settings) -> MiniwdlSettings:
     )
 
 
-def announce(settings: Settings, url: str) -> None:
-    """Tell the heads of all runs that the API is here."""
-    miniwdl.announce(settings.files_root, settings.engines.api_url or url)
+def announced(settings: Settings, url: str) -> AbstractContextManager[Path]:
+    """Tell the heads of all runs that the API is here, for as long as the block lasts."""
+    return miniwdl.announced(settings.files_root, settings.engines.api_url or url)
 
 
 def _miniwdl(settings: Settings, queue: HeadQueue, executor: LocalExecutor) -> MiniwdlEngine:
@@ -208,7 +210,9 @@ def _task_spec(settings: Settings) -> Callable[[Claim], TaskSpec]:
     allowed = roots(settings)
 
     def spec_of(claim: Claim) -> TaskSpec:
-        return tes.task_spec(claim.row.document, claim.owner_id.hex, Lane(claim.lane or Lane.TASK), allowed)
+        return tes.task_spec(
+            claim.row.document, claim.owner_id.hex, Lane(claim.lane or Lane.TASK), allowed, claim.run_id
+        )
 
     return spec_of
 

@@ -54,7 +54,9 @@ async def context(database: Database, caller: Caller, files: Path, tmp_path: Pat
         files=files,
         roots=(str(tmp_path / "shared"),),
         public_url=None,
+        own_urls=["https://wes.example.org"],
         allow_private_sources=False,
+        json_bytes=3 << 20,
         attachment_bytes=1 << 20,
     )
     await events.close()
@@ -64,7 +66,7 @@ async def context(database: Database, caller: Caller, files: Path, tmp_path: Pat
 async def client(context: Context) -> AsyncIterator[httpx.AsyncClient]:
     """The owner's client. An unforeseen error raises in the test instead of becoming a 500."""
     transport = httpx.ASGITransport(create_app(context, body_bytes=4 << 20))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as made:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as made:
         yield made
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
@@ -10,6 +12,7 @@ import pytest
 
 from tests.api.conftest import TES, WES
 from tests.builders import HELLO, scalar
+from wesgate.core.errors import InvalidRequest, TooLarge
 from wesgate.db.session import Database
 
 STEP = HELLO["executors"][0]
@@ -45,6 +48,11 @@ TASKS: dict[str, dict[str, Any]] = {
     "cores as a boolean": {**HELLO, "resources": {"cpu_cores": True}},
     "very many cores": {**HELLO, "resources": {"cpu_cores": 1e9}},
     "a tag that is a number": {**HELLO, "tags": {"a": 1}},
+    "a tag with a long key": {**HELLO, "tags": {"k" * 70_000: ""}},
+    "tags that are long together": {**HELLO, "tags": {str(n): "x" * 1000 for n in range(70)}},
+    "very many tags": {**HELLO, "tags": {str(n): "" for n in range(1001)}},
+    "strict parameters that mean nothing here": {
+        **HELLO, "resources": {"backend_parameters": {"VmSize": "big"}, "backend_parameters_strict": True}},
     "an input without a source": {**HELLO, "inputs": [{"path": "/in"}]},
     "an input with a relative path": {**HELLO, "inputs": [{"path": "in", "content": "x"}]},
     "content that is too long": {**HELLO, "inputs": [{"path": "/in", "content": "x" * ((1 << 20) + 1)}]},
@@ -93,6 +101,26 @@ async def test_a_refusal_names_the_place_and_echoes_nothing(client: httpx.AsyncC
     assert secret not in answer.text
 
 
+PARAMETERS = {
+    f"{TES}/tasks": ["view", "name_prefix", "state", "tag_key", "tag_value", "page_size", "page_token"],
+    f"{TES}/tasks/00000000-0000-0000-0000-000000000000": ["view"],
+    f"{WES}/runs": ["page_size", "page_token"],
+    f"{WES}/runs/{{run_id}}/tasks": ["page_size", "page_token"],
+}
+
+
+@pytest.mark.parametrize("value", ["a%00", "%ED%A0%80", "%01", "%FF"], ids=["NUL", "surrogate", "control", "Latin-1"])
+@pytest.mark.parametrize(("path", "name"), [(path, name) for path, names in PARAMETERS.items() for name in names])
+async def test_no_value_of_a_parameter_is_a_fault(
+    client: httpx.AsyncClient, run_id: str, path: str, name: str, value: str
+) -> None:
+    key = "tag_key=a&" if name == "tag_value" else ""
+    answer = await client.get(f"{path.format(run_id=run_id)}?{key}{name}={value}")
+    # What is not UTF-8 has become U+FFFD, which names and tags may hold.
+    free = name in ("name_prefix", "tag_key", "tag_value") and value in ("%ED%A0%80", "%FF")
+    assert answer.status_code == (200 if free else 400), answer.text
+
+
 @pytest.mark.parametrize("size", ["0", "-1", "٣", "1e3", "", " 1", "1.0"])
 async def test_a_page_size_that_is_no_size_is_refused(client: httpx.AsyncClient, size: str) -> None:
     for path in (f"{TES}/tasks", f"{WES}/runs"):
@@ -135,13 +163,46 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(client: httpx.
     await refused(await client.post(f"{TES}/tasks", content=b"x" * (5 << 20)), 413)
 
 
+async def test_json_has_a_limit_of_its_own(client: httpx.AsyncClient) -> None:
+    body, headers = b'{"name": "' + b"x" * (3 << 20) + b'"}', {"content-type": "application/json"}
+    for path in (f"{TES}/tasks", f"{WES}/runs"):
+        answer = await refused(await client.post(path, content=body, headers=headers), 413)
+        assert answer["msg"] == f"a JSON body may have {3 << 20} bytes"
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+async def test_the_fields_of_a_form_share_that_limit(client: httpx.AsyncClient, as_file: bool) -> None:
+    name = "f" if as_file else None
+    parts = [(field, (name, b"x" * (2 << 20))) for field in ("workflow_params", "tags")]
+    await refused(await client.post(f"{WES}/runs", files=parts), 413)
+
+
+async def test_a_large_body_does_not_keep_others_waiting(client: httpx.AsyncClient) -> None:
+    document = {**HELLO, "inputs": [{"path": f"/in/{n}", "content": "x"} for n in range(60_000)]}
+    body, headers = json.dumps(document).encode(), {"content-type": "application/json"}
+    large, waited = asyncio.ensure_future(client.post(f"{TES}/tasks", content=body, headers=headers)), [0.0]
+    while not large.done():
+        began = time.monotonic()
+        await asyncio.sleep(0.001)
+        waited.append(time.monotonic() - began)
+    assert (await large).status_code == 200
+    assert max(waited) < 0.25
+
+
+async def test_a_value_that_postgres_cannot_hold_is_the_requests_fault(database: Database) -> None:
+    with pytest.raises(InvalidRequest, match="cannot hold"):
+        await database.fetch_row("SELECT $1::text", "\0")
+    with pytest.raises(TooLarge):
+        await database.fetch_row("SELECT to_jsonb(repeat('x', 300000000))")
+
+
 async def test_a_method_that_a_path_does_not_have_is_refused(client: httpx.AsyncClient) -> None:
     for method in ("DELETE", "PUT", "PATCH", "TRACE"):
         await refused(await client.request(method, f"{TES}/tasks"), 405)
     await refused(await client.get("/ga4gh/tes/v1//tasks"), 404)
 
 
-@pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
+@pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256, "wg-", "wg-" + "0" * 32 + "-1"])
 async def test_an_idempotency_key_has_a_form(client: httpx.AsyncClient, key: str) -> None:
     headers = {"Idempotency-Key": key.encode()}
     answer = await client.post(f"{TES}/tasks", json=HELLO, headers=headers)  # type: ignore[arg-type]

@@ -148,7 +148,7 @@ async def test_a_repeated_key_gives_the_same_task(client: httpx.AsyncClient, dat
     first = await create(client, headers={"Idempotency-Key": "k"})
     assert await create(client, headers={"Idempotency-Key": "k"}) == first
     other = await client.post(f"{TES}/tasks", json={**HELLO, "name": "other"}, headers={"Idempotency-Key": "k"})
-    assert other.status_code == 422
+    assert other.status_code == 409
     assert await scalar(database, "SELECT count(*) FROM tasks") == 1
 
 
@@ -243,7 +243,7 @@ async def test_a_run_that_is_being_canceled_gets_no_more_tasks(
 
 async def test_state_changes_are_told_as_they_happen(context: Context, database: Database, caller: Caller) -> None:
     task = await a_task(database, caller)
-    stream = context.events.of_tasks(caller)
+    stream = await context.events.of_tasks(caller)
     assert await anext(stream) == b"event: ready\ndata: {}\n\n"
     await execute(database, "UPDATE tasks SET state = 'RUNNING' WHERE id = :id", id=task)
     told = await asyncio.wait_for(anext(stream), 5)
@@ -255,9 +255,18 @@ async def test_a_strangers_state_changes_are_not_told(
     context: Context, database: Database, caller: Caller, stranger: Caller
 ) -> None:
     theirs, mine = await a_task(database, stranger), await a_task(database, caller)
-    stream = context.events.of_tasks(caller)
+    stream = await context.events.of_tasks(caller)
     await anext(stream)
     for task in (theirs, mine):
         await execute(database, "UPDATE tasks SET state = 'RUNNING' WHERE id = :id", id=task)
     assert str(mine) in (await asyncio.wait_for(anext(stream), 5)).decode()
     await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_stream_without_a_database_is_refused_before_it_begins(
+    context: Context, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setattr(context.events, "_database", away)
+    answer = await client.get(f"{TES}/events")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")

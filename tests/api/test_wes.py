@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -15,8 +16,11 @@ from tests.api.conftest import TES, WES
 from tests.api.specs import faults, keys
 from tests.builders import HELLO, a_run, execute, scalar
 from wesgate.api.dependencies import Context
+from wesgate.api.logs import CHUNK_BYTES
+from wesgate.core.errors import Unavailable
 from wesgate.core.owner import Caller
 from wesgate.core.paths import INCOMING
+from wesgate.db import runs, tasks
 from wesgate.db.session import Database
 
 FORM = {
@@ -211,8 +215,49 @@ async def test_a_repeated_key_gives_the_same_run_whatever_its_boundary(
     other = await client.post(
         f"{WES}/runs", data=FORM, files=[("workflow_attachment", ("main.wdl", b"y"))], headers=key
     )
-    assert other.status_code == 422
+    assert other.status_code == 409
     assert await scalar(database, "SELECT count(*) FROM runs") == 1
+
+
+@pytest.mark.parametrize("error", [Unavailable, asyncio.CancelledError])
+async def test_files_of_a_run_that_may_yet_be_committed_are_kept(
+    client: httpx.AsyncClient, files: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    async def lost(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(runs, "create", lost)
+    with contextlib.suppress(asyncio.CancelledError):
+        assert (await client.post(f"{WES}/runs", data=FORM, files=[MAIN])).status_code == 503
+    (mark,) = files.rglob(INCOMING)
+    assert (mark.parent / "attachments/main.wdl").read_bytes() == MAIN[1][1]
+
+
+async def test_a_key_that_was_used_leaves_no_files(client: httpx.AsyncClient, files: Path) -> None:
+    key = {"Idempotency-Key": "k"}
+    await submit(client, headers=key)
+    assert (await client.post(f"{WES}/runs", data=FORM | {"tags": "{}"}, files=[MAIN], headers=key)).status_code == 409
+    assert len(list(files.rglob("main.wdl"))) == 1
+
+
+async def test_a_list_of_tasks_reads_nothing_that_it_does_not_show(
+    client: httpx.AsyncClient, database: Database, run_id: str, head: dict[str, str]
+) -> None:
+    sent = {**HELLO, "inputs": [{"path": "/in", "content": "x" * 1000}]}
+    task = (await client.post(f"{TES}/tasks", json=sent, headers=head)).json()["id"]
+    for number, code in ((1, 9), (2, 3)):
+        steps = [{"exit_code": 0, "stdout": "o" * 1000}, {"exit_code": code, "stderr": "e" * 1000}, {"exit_code": None}]
+        report = {"start_time": "2026-01-01T12:00:00Z", "end_time": None, "directory": "d", "system_logs": ["why"],
+                  "steps": steps}  # fmt: skip
+        await execute(
+            database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, :n, 'task', CAST(:r AS json))",
+            id=task, n=number, r=json.dumps(report),
+        )  # fmt: skip
+    whole = (await client.get(f"{WES}/runs/{run_id}/tasks/{task}")).json()
+    assert (await client.get(f"{WES}/runs/{run_id}")).json()["task_logs"] == [whole]
+    assert (whole["exit_code"], whole["system_logs"], whole["name"]) == (3, ["why"], HELLO["name"])
+    (read,) = await tasks.of_run(database, UUID(run_id), None, 10)
+    assert len(json.dumps([read.document, read.report])) < 500
 
 
 async def test_pages_give_every_run_once_while_more_are_added(client: httpx.AsyncClient) -> None:
@@ -285,6 +330,28 @@ async def test_logs_are_served_as_plain_text_in_parts(
     assert whole.headers["x-content-type-options"] == "nosniff"
     assert (part.status_code, part.text) == (206, "0123456789")
     assert (await client.get(url.replace("stderr", "stdout"))).text == ""
+    tail, past, odd = [
+        await client.get(url, headers={"Range": wanted}) for wanted in ("bytes=-3", "bytes=18-", "bytes=a-b")
+    ]
+    assert (tail.status_code, tail.text, tail.headers["content-range"]) == (206, "789", "bytes 15-17/18")
+    assert (past.status_code, past.headers["content-range"]) == (416, "bytes */18")
+    assert (odd.status_code, odd.text) == (200, whole.text)
+
+
+async def test_a_log_that_grows_meanwhile_is_sent_as_long_as_it_was(
+    client: httpx.AsyncClient, context: Context, database: Database, run_id: str
+) -> None:
+    log = context.files / "grows"
+    log.write_bytes(b"x" * 3 * CHUNK_BYTES)
+    await execute(
+        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'run', CAST(:r AS json))",
+        id=run_id, r=json.dumps({"stdout": "grows"}),
+    )  # fmt: skip
+    url = (await client.get(f"{WES}/runs/{run_id}")).json()["run_log"]["stdout"]
+    async with client.stream("GET", url) as answer:
+        with log.open("ab") as file:
+            file.write(b"more")
+        assert len(await answer.aread()) == int(answer.headers["content-length"]) == 3 * CHUNK_BYTES
 
 
 async def test_a_log_outside_the_shared_root_is_not_served(

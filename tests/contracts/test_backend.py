@@ -6,9 +6,12 @@ import asyncio
 import uuid
 from collections.abc import Callable
 
+import pytest
+
 from tests.contracts.conftest import AnyExecutor
 from tests.contracts.ground import IMAGE, Seen
 from wesgate.core.backend import Executor, Handle
+from wesgate.core.errors import Permanent, Retryable
 from wesgate.core.spec import Step, TaskSpec, attempt_key
 from wesgate.core.states import TERMINAL, State
 
@@ -64,6 +67,27 @@ async def test_submitting_a_key_twice_gives_the_same_job(anyone: AnyExecutor) ->
     await ended(anyone.executor, handle)
     assert await anyone.executor.submit(key, spec) == handle
     assert (await ended(anyone.executor, handle)).state is State.CANCELED
+
+
+async def test_nothing_is_started_under_a_forbidden_key(anyone: AnyExecutor) -> None:
+    key, spec = a_key(), a_task("true")
+    for _ in range(2):
+        await anyone.again().forbid(key, spec)
+    for _ in range(2):
+        with pytest.raises(Permanent, match="canceled before it was submitted"):
+            await anyone.executor.submit(key, spec)
+    assert await anyone.executor.find(key, spec) is None
+    assert await anyone.executor.poll([Handle(f"{spec.owner}/{key}")]) == {}
+
+
+async def test_forbidding_a_key_that_has_a_job_says_so_and_leaves_the_job(anyone: AnyExecutor) -> None:
+    key, spec = a_key(), a_task("true")
+    handle = await anyone.executor.submit(key, spec)
+    for _ in range(2):
+        with pytest.raises(Retryable):
+            await anyone.executor.forbid(key, spec)
+        assert await anyone.executor.find(key, spec) == handle
+        assert (await ended(anyone.executor, handle)).state is State.COMPLETE
 
 
 async def test_a_canceled_job_ends_canceled(anyone: AnyExecutor) -> None:

@@ -22,6 +22,7 @@ from tests.contracts.ground import IMAGE, Ground, said
 from wesgate.core.spec import FileType, Input, Lane, Output, Resources, Step
 from wesgate.core.states import State
 from wesgate.worker.layout import Attempt, is_alive
+from wesgate.worker.sandbox import secret_files
 
 # Steps and their order
 
@@ -80,6 +81,15 @@ async def test_an_environment_is_in_no_argument_list(ground: Ground) -> None:
     listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
     await ground.executor.cancel(handle)
     assert "in-no-list" not in listed
+    await ground.end(handle)
+
+
+async def test_a_value_with_line_breaks_is_in_no_argument_list_either(ground: Ground) -> None:
+    handle = await ground.start(ground.task(ground.sh('echo "$KEY"; sleep 600', env={"KEY": "-----\nno-list-2\n"})))
+    await ground.says(handle, "no-list-2")
+    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    await ground.executor.cancel(handle)
+    assert "no-list-2" not in listed
     await ground.end(handle)
 
 
@@ -482,6 +492,47 @@ async def test_an_untrusted_container_has_no_powers(ground: Ground) -> None:
     seen = await ground.run(ground.task("grep -E 'CapEff|NoNewPrivs' /proc/self/status; mount -t tmpfs x /tmp"))
     assert seen.state is State.EXECUTOR_ERROR
     assert said(seen).split() == ["CapEff:", "0000000000000000", "NoNewPrivs:", "1"]
+
+
+async def test_a_step_cannot_open_what_changes_the_whole_host(ground: Ground) -> None:
+    if ground.is_plain:
+        pytest.skip("without a sandbox a step has the worker's own rights, as the class says")
+    knobs = "/proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches /proc/sys/kernel/hostname " \
+            "/proc/irq/default_smp_affinity /proc/sysrq-trigger"  # fmt: skip
+    tried = f"for f in {knobs}; do (: >> $f) 2>&1 && echo opened $f; done; readlink /proc/self/ns/uts"
+    seen = await ground.run(ground.task(tried))
+    assert "opened" not in said(seen), seen
+    assert str(Path("/proc/self/ns/uts").readlink()) not in said(seen)
+
+
+async def test_what_other_users_of_the_host_may_not_read_steps_cannot_either(ground: Ground) -> None:
+    if ground.is_plain:
+        pytest.skip("without mounts everything is visible, as the class says")
+    secret = secret_files()
+    assert "/etc/shadow" in secret
+    # Those of a container's image are not the host's.
+    names = " ".join(secret if ground.runtime != "podman" else ("/etc/security/opasswd",))
+    assert said(await ground.run(ground.task(f"for f in {names}; do cat $f; ls -A $f/; done 2>/dev/null"))) == ""
+
+
+async def test_the_files_root_and_the_data_directory_are_hidden_where_their_surroundings_are_shown(
+    ground: Ground, tmp_path: Path
+) -> None:
+    if ground.runtime not in ("process:bubblewrap", "process:namespace"):
+        pytest.skip("this runtime shows nothing of the host, or everything")
+    stranger = replace(ground, owner="stranger")
+    (stranger.data / "f").write_text("private")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "f").write_text("private")
+    around = ground.make(visible=(str(ground.root.parent), str(tmp_path)), private=(str(tmp_path / "data"),))
+    await around.start()
+    own = replace(ground, executor=around)
+    mine = Input(str(ground.data / "mine"), own.input("mine", "mine").url)
+    spec = own.task(f"cat {mine.path}; cat {stranger.data}/f {tmp_path}/data/f; ls {tmp_path}/data", inputs=(mine,))
+    without = own.task(f"cat {stranger.data}/f {tmp_path}/data/f; ls {ground.root} {tmp_path}/data | grep -v :")
+    seen, bare = await own.run(spec), await own.run(without)
+    await around.close()
+    assert (said(seen), said(bare).strip()) == ("mine", ""), (seen, bare)
 
 
 # What is left

@@ -16,10 +16,12 @@ from tests.contracts.conftest import Grounds
 from tests.contracts.ground import Ground, said
 from wesgate.core.backend import Handle
 from wesgate.core.errors import Misconfigured, Permanent, Retryable
-from wesgate.core.spec import Input, TaskSpec, attempt_key
+from wesgate.core.spec import Input, Step, TaskSpec, attempt_key
 from wesgate.core.states import State
-from wesgate.executors.local import LocalExecutor, LocalSettings
-from wesgate.worker.layout import read
+from wesgate.executors.local import CLEAR_TIMEOUT_S, LocalExecutor, LocalSettings, Secrets
+from wesgate.reconcile.kernel import CALL_TIMEOUT_S
+from wesgate.settings import Local
+from wesgate.worker.layout import Order, read, write
 from wesgate.worker.probe import RUNTIMES
 from wesgate.worker.work import FIRST_LOOK_S
 
@@ -146,6 +148,60 @@ async def test_a_task_without_a_sandbox_uses_only_the_owners_paths(plain: Ground
     seen = await plain.run(plain.task("true", volumes=("/inside",)))
     assert seen.state is State.SYSTEM_ERROR
     assert "outside the directories that this service may use" in seen.detail
+
+
+async def test_a_worker_on_its_way_when_its_attempt_is_forbidden_runs_no_user_code(plain: Ground) -> None:
+    stalled = plain.make(failpoints="worker-claimed=sleep:1500")
+    await stalled.start()
+    key, spec = attempt_key(uuid.uuid4(), 1), plain.task("echo started")
+    handle = await stalled.submit(key, spec)
+    plain.attempt(handle).joinpath("cancel").touch()  # as `forbid` leaves it when it comes between find and spawn
+    with pytest.raises(Retryable, match="started meanwhile"):
+        await plain.executor.forbid(key, spec)
+    assert await plain.executor.find(key, spec) == handle
+    seen = await plain.end(handle)
+    await stalled.close()
+    assert (seen.state, seen.report and seen.report.steps) == (State.CANCELED, ())
+    assert not plain.attempt(handle).joinpath("started").exists()
+
+
+async def test_container_programs_that_hang_stop_nothing_but_their_own_clearing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wesgate.executors.local.CLEAR_TIMEOUT_S", 0.5)
+    (tmp_path / "podman").write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    (tmp_path / "podman").chmod(0o755)
+    hung = executor(tmp_path, PATH=str(tmp_path))
+    handles = [Handle(f"o/{attempt_key(uuid.uuid4(), 1)}") for _ in range(50)]
+    for handle in handles:
+        (tmp_path / handle / "started").mkdir(parents=True)
+        spec = TaskSpec("o", (Step("image", ("true",)),))
+        write(tmp_path / handle / "task.json", Order(handle.split("/")[1], spec, "podman", str(tmp_path)))
+    clears = [asyncio.create_task(hung.cancel(handle)) for handle in handles]
+    await asyncio.wait(clears, timeout=0.3)
+    async with asyncio.timeout(1):
+        assert len(await hung.poll(handles)) == len(handles)
+    with pytest.raises(Retryable, match="podman rm gave no answer within"):
+        await clears[0]
+    for each in clears:
+        each.cancel()
+    await asyncio.gather(*clears, return_exceptions=True)
+    await hung.close()
+
+
+def test_a_clear_ends_before_the_loop_gives_it_up() -> None:
+    assert CLEAR_TIMEOUT_S < CALL_TIMEOUT_S
+
+
+def test_every_runtime_can_be_set() -> None:
+    assert [Local.model_validate({"runtime": name}).runtime for name in RUNTIMES] == list(RUNTIMES)
+
+
+def test_what_is_secret_is_looked_for_once_in_a_while() -> None:
+    walks: list[int] = []
+    known = Secrets(lambda: (str(walks.append(1)),))
+    assert known.now() == known.now()
+    assert walks == [1]
 
 
 async def test_background_processes_of_a_plain_step_end_with_it(plain: Ground) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from tests.builders import a_run, a_task, execute, scalar
+from wesgate.core.errors import Misconfigured
 from wesgate.core.owner import Caller
 from wesgate.core.states import TERMINAL, TRANSITIONS, State
 from wesgate.db import migrate, owners
@@ -37,6 +38,23 @@ def test_the_code_names_the_newest_migration() -> None:
 
 async def test_migrating_twice_changes_nothing(any_database: Database) -> None:
     assert await migrate.upgrade(any_database) is False
+
+
+async def test_the_schema_of_a_newer_version_is_worked_with(database: Database) -> None:
+    await execute(database, "UPDATE alembic_version SET version_num = '9999'")
+    assert await migrate.upgrade(database) is False
+    assert await migrate.is_usable(database)
+    assert await migrate.current(database) == "9999"
+
+
+async def test_a_database_without_a_schema_is_not_usable(database: Database) -> None:
+    await execute(database, "DELETE FROM alembic_version")
+    assert not await migrate.is_usable(database)
+
+
+async def test_a_migration_that_alembic_cannot_do_is_told_as_a_sentence(database: Database) -> None:
+    with pytest.raises(Misconfigured, match="cannot be migrated: "):
+        await migrate.upgrade(database, "no-such-revision")
 
 
 async def test_the_database_has_the_same_table_of_states_as_the_code(any_database: Database) -> None:

@@ -16,8 +16,9 @@ from wesgate.core.backend import Handle, Observation
 from wesgate.core.report import RunReport
 from wesgate.core.spec import RunSpec
 from wesgate.core.states import State
+from wesgate.engines.miniwdl.addresses import API_DIRECTORY
 from wesgate.engines.miniwdl.config import MiniwdlSettings
-from wesgate.engines.miniwdl.engine import MiniwdlEngine, announce, head_task
+from wesgate.engines.miniwdl.engine import MiniwdlEngine, head_task
 
 OWNER = "owner1"
 
@@ -37,7 +38,8 @@ class Site:
     @property
     def engine(self) -> MiniwdlEngine:
         mode = "host" if self.host_paths else "mounts"
-        announce(self.root, self.tes.url)
+        (self.root / API_DIRECTORY).mkdir(parents=True, exist_ok=True)
+        (self.root / API_DIRECTORY / "double").write_text(self.tes.url)
         return MiniwdlEngine(self.settings, self.queue, self.root, lambda: mode)
 
     def with_settings(self, **changes: Any) -> Site:

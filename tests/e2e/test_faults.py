@@ -4,15 +4,25 @@ code twice, and nothing is left running."""
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from tests.e2e.service import Service, gone, left_running, postgres, working
+from tests.conftest import missing
+from tests.contracts.conftest import CONTAINERS_CONF
+from tests.contracts.ground import IMAGE
+from tests.contracts.image import build_image
+from tests.e2e.service import ENDED, Service, gone, left_running, postgres, working
 from wesgate.core.failpoints import FAILPOINTS
+from wesgate.db.session import Database
 
 TES, WES = "/ga4gh/tes/v1/tasks", "/ga4gh/wes/v1/runs"
 
@@ -25,16 +35,45 @@ task count {
 }
 """
 
-OURS = [name for name in FAILPOINTS if not name.startswith("worker-") and name != "reconcile-canceled"]
+OF_CANCEL = ("api-cancel-committed", "queue-canceled", "reconcile-canceled")
+OF_LOSS = ("reconcile-cleared",)
 WORKERS = [name for name in FAILPOINTS if name.startswith("worker-")]
 
+# A run is three rows: itself, its head, and the head's task. The first hit of the submit protocol is the run's, the
+# second the head's, the third the task's; a head's request to TES is the second that the API accepts.
+HITS_OF_A_RUN = {
+    "api-before-commit": 2, "api-after-commit": 2, "reconcile-claimed": 4, "reconcile-polled": 4,
+    "reconcile-submitting": 3, "reconcile-called": 3, "reconcile-submitted": 3, "reconcile-become": 4,
+    "executor-directory": 2, "executor-spawned": 2,
+}  # fmt: skip
+HITS_OF_A_TASK = {"reconcile-claimed": 3, "reconcile-polled": 2, "reconcile-become": 2}
 
-def counting(service: Service) -> dict[str, Any]:
+
+def deaths(hits: Mapping[str, int], *prefixes: str) -> list[str]:
+    """Each failpoint that a run or task comes by when all goes well, at the first hit and, if said, at later ones. A
+    hit that is not reached leaves the service alive, and `died` does not bear that."""
+    return [
+        f"{name}=kill@{hit}"
+        for name in FAILPOINTS
+        if name.startswith(prefixes) and name not in (*OF_CANCEL, *OF_LOSS)
+        for hit in range(1, hits.get(name, 1) + 1)
+    ]
+
+
+IN_A_RUN = deaths(HITS_OF_A_RUN, "api-", "queue-", "reconcile-", "executor-")
+IN_A_TASK = deaths(HITS_OF_A_TASK, "api-", "reconcile-", "executor-")
+
+
+def counting(service: Service, *, then: str = "true", image: str = "any") -> dict[str, Any]:
     """A task whose step appends a line to a file each time it is started."""
     folder = service.data / "shared" / "ledger"
     folder.mkdir(parents=True, exist_ok=True)
-    step = {"image": "any", "command": ["/bin/sh", "-c", "echo started >> /ledger/starts"]}
+    step = {"image": image, "command": ["/bin/sh", "-c", f"echo started >> /ledger/starts; {then}"]}
     return {"executors": [step], "outputs": [{"path": "/ledger", "url": f"file://{folder}", "type": "DIRECTORY"}]}
+
+
+def sleeping(image: str = "any") -> dict[str, Any]:
+    return {"executors": [{"image": image, "command": ["/bin/sleep", "600"]}]}
 
 
 def starts(service: Service) -> int:
@@ -42,39 +81,76 @@ def starts(service: Service) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def armed(service: Service, name: str, **more: str) -> Service:
-    roots = f'["{service.data}/shared"]'
-    return service.start(failpoints=f"{name}=kill", files__allowed=roots, **more)
+def armed(service: Service, failpoints: str, **more: str) -> Service:
+    return service.start(failpoints=failpoints, files__allowed=f'["{service.data}/shared"]', **more)
+
+
+def asked(ask: Callable[[], httpx.Response]) -> None:
+    """Ask a service that may die before it answers."""
+    with contextlib.suppress(httpx.TransportError):
+        ask()
+
+
+@pytest.fixture
+def quick(service: Service, database: Database) -> Service:
+    """A service that starts sooner: with a database of this test's own, on a Postgres that does not die with it."""
+    service.settings["database_url"] = database.engine.url.render_as_string(hide_password=False)
+    return service
+
+
+async def ends_and_attempts(database: Database) -> list[tuple[int, int]]:
+    """For each run, head and task, how often it ended and how many attempts it had."""
+    statement = """
+        SELECT count(*) FILTER (WHERE state = ANY($1)) AS ends,
+               (SELECT count(*) FROM attempts WHERE attempts.row_id = history.row_id) AS attempts
+        FROM history GROUP BY row_id
+    """
+    return [(row["ends"], row["attempts"]) for row in await database.fetch(statement, list(ENDED))]
 
 
 def test_every_failpoint_is_in_one_of_the_lists() -> None:
-    assert {*OURS, *WORKERS, "reconcile-canceled"} == set(FAILPOINTS)
+    listed = {death.partition("=")[0] for death in [*IN_A_RUN, *IN_A_TASK]}
+    assert {*listed, *WORKERS, *OF_CANCEL, *OF_LOSS} == set(FAILPOINTS)
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_a_run_outlives_the_service_dying_at(name: str, service: Service) -> None:
+@pytest.mark.parametrize("death", IN_A_RUN)
+async def test_a_run_outlives_the_service_dying_at(death: str, quick: Service, database: Database) -> None:
     """The client repeats with the same key when its answer was lost, as clients with a key do."""
-    armed(service, name)
-    try:
-        service.submit(WORKFLOW, key="k")
-    except httpx.TransportError:
-        assert name.startswith("api-")
-    service.died()
-    service.start()
-    run = service.submit(WORKFLOW, key="k").json()["run_id"]
-    log = service.ended(f"{WES}/{run}")
+    armed(quick, death)
+    asked(lambda: quick.submit(WORKFLOW, key="k"))
+    quick.died()
+    quick.start()
+    run = quick.submit(WORKFLOW, key="k").json()["run_id"]
+    log = quick.ended(f"{WES}/{run}")
     assert log["state"] == "COMPLETE", log
     assert log["outputs"]["w.starts"] == ["started"]
-    assert len(service.get(WES)["runs"]) == 1
+    assert len(quick.get(WES)["runs"]) == 1
     assert len(log["task_logs"]) == 1
-    assert service.stop() == 0
-    assert gone(service.data) == []
+    assert await ends_and_attempts(database) == [(1, 1)] * 3
+    assert quick.stop() == 0
+    assert gone(quick.data) == []
+
+
+@pytest.mark.parametrize("death", IN_A_TASK)
+async def test_a_task_outlives_the_service_dying_at(death: str, quick: Service, database: Database) -> None:
+    armed(quick, death)
+    document, key = counting(quick, then="sleep 1"), {"Idempotency-Key": "k"}
+    asked(lambda: quick.post(TES, json=document, headers=key))
+    quick.died()
+    armed(quick, "")
+    task = quick.post(TES, json=document, headers=key).json()["id"]
+    assert quick.ended(f"{TES}/{task}")["state"] == "COMPLETE"
+    assert len(quick.get(TES)["tasks"]) == 1
+    assert starts(quick) == 1
+    assert await ends_and_attempts(database) == [(1, 1)]
+    assert quick.stop() == 0
+    assert gone(quick.data) == []
 
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_task_outlives_its_worker_dying_at(name: str, service: Service) -> None:
     """With one attempt only, a task whose worker died has started its user code once at most."""
-    armed(service, name, executors__local__max_attempts="1")
+    armed(service, f"{name}=kill", executors__local__max_attempts="1")
     task = service.post(TES, json=counting(service)).json()["id"]
     ended = service.ended(f"{TES}/{task}?view=FULL")
     assert ended["state"] == ("COMPLETE" if name == "worker-result" else "SYSTEM_ERROR"), ended
@@ -87,7 +163,7 @@ def test_a_task_outlives_its_worker_dying_at(name: str, service: Service) -> Non
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_lost_worker_is_replaced_when_attempts_are_left(name: str, service: Service) -> None:
-    armed(service, name, executors__local__max_attempts="1000")
+    armed(service, f"{name}=kill", executors__local__max_attempts="1000")
     task = service.post(TES, json=counting(service)).json()["id"]
     enough = 1 if name == "worker-result" else 2
     service.until(f"{TES}/{task}?view=FULL", lambda found: len(found["logs"]) >= enough)
@@ -100,27 +176,57 @@ def test_a_lost_worker_is_replaced_when_attempts_are_left(name: str, service: Se
     assert gone(service.data) == []
 
 
-def test_a_cancel_outlives_the_service_dying_after_the_stop_was_sent(service: Service) -> None:
-    armed(service, "reconcile-canceled")
-    task = service.post(TES, json=sleeping()).json()["id"]
-    service.until(f"{TES}/{task}", lambda found: found["state"] == "RUNNING")
-    service.post(f"{TES}/{task}:cancel")
-    service.died()
-    service.start()
-    assert service.ended(f"{TES}/{task}")["state"] == "CANCELED"
-    assert gone(service.data) == []
+@pytest.mark.parametrize("death", ["api-cancel-committed=kill", "reconcile-canceled=kill"])
+async def test_a_canceled_task_outlives_the_service_dying_at(death: str, quick: Service, database: Database) -> None:
+    armed(quick, death)
+    task = quick.post(TES, json=sleeping()).json()["id"]
+    quick.until(f"{TES}/{task}", lambda found: found["state"] == "RUNNING")
+    asked(lambda: quick.post(f"{TES}/{task}:cancel"))
+    quick.died()
+    quick.start()
+    assert quick.ended(f"{TES}/{task}")["state"] == "CANCELED"
+    assert await ends_and_attempts(database) == [(1, 1)]
+    assert gone(quick.data) == []
+    assert quick.stop() == 0
 
 
-def sleeping() -> dict[str, Any]:
-    return {"executors": [{"image": "any", "command": ["/bin/sleep", "600"]}]}
+@pytest.mark.parametrize("death", [f"{name}=kill" for name in OF_CANCEL] + ["reconcile-canceled=kill@2"])
+async def test_a_canceled_run_outlives_the_service_dying_at(death: str, quick: Service, database: Database) -> None:
+    """The loop stops the run first, then its head and its task."""
+    armed(quick, death)
+    run = quick.submit(WORKFLOW.replace("echo", "sleep 600; echo")).json()["run_id"]
+    quick.until(f"{TES}?state=RUNNING", lambda found: len(found["tasks"]) == 2)
+    asked(lambda: quick.post(f"{WES}/{run}/cancel"))
+    quick.died()
+    quick.start()
+    assert quick.ended(f"{WES}/{run}/status")["state"] == "CANCELED"
+    assert [task["state"] for task in quick.get(TES)["tasks"]] == ["CANCELED"] * 2
+    assert await ends_and_attempts(database) == [(1, 1)] * 3
+    assert gone(quick.data) == []
+    assert quick.stop() == 0
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_lost_task_outlives_the_service_dying_once_it_was_cleared_away(
+    attempts: int, quick: Service, database: Database
+) -> None:
+    """Its worker died first. It ends, or is tried again where attempts are left."""
+    armed(quick, "worker-started=kill,reconcile-cleared=kill", executors__local__max_attempts=str(attempts))
+    asked(lambda: quick.post(TES, json=counting(quick)))
+    quick.died()
+    armed(quick, "")
+    (task,) = quick.get(TES)["tasks"]
+    assert quick.ended(f"{TES}/{task['id']}")["state"] == ("SYSTEM_ERROR" if attempts == 1 else "COMPLETE")
+    assert starts(quick) == attempts - 1
+    assert await ends_and_attempts(database) == [(1, attempts)]
+    assert quick.stop() == 0
+    assert gone(quick.data) == []
 
 
 def test_a_running_task_is_adopted_after_the_service_was_killed(service: Service) -> None:
     roots = f'["{service.data}/shared"]'
     service.start(files__allowed=roots)
-    document = counting(service)
-    document["executors"][0]["command"][-1] += "; sleep 3"
-    task = service.post(TES, json=document).json()["id"]
+    task = service.post(TES, json=counting(service, then="sleep 3")).json()["id"]
     service.until(f"{TES}/{task}", lambda _: starts(service) == 1)
     service.kill()
     assert left_running(service.data), "the worker must outlive the service"
@@ -165,3 +271,90 @@ def test_a_clean_stop_ends_the_database_and_leaves_the_work(service: Service) ->
     service.start()
     service.post(f"{TES}/{task}:cancel")
     assert service.ended(f"{TES}/{task}")["state"] == "CANCELED"
+
+
+@pytest.fixture
+def podman(quick: Service, tmp_path: Path) -> Iterator[Service]:
+    """The same with containers; none of them is left, whatever the test does."""
+    (tmp_path / "containers.conf").write_text(CONTAINERS_CONF)
+    environment = os.environ | {"CONTAINERS_CONF": str(tmp_path / "containers.conf")}
+    (tmp_path / "tree").mkdir()
+    try:
+        build_image(environment, tmp_path / "tree")
+    except (OSError, subprocess.CalledProcessError) as reason:
+        missing(f"podman with an image of busybox ({reason})")
+    quick.settings["executors__local__runtime"] = "podman"
+    quick.popen["env"] = environment
+    yield quick
+    if left := containers(quick):
+        remove(quick, left)
+        pytest.fail(f"containers were left: {left}")
+
+
+def containers(service: Service) -> list[str]:
+    """The names of the containers, running or not, of attempts that have a directory."""
+    known = {path.name for path in service.data.glob("files/*/wg-*")}
+    command = ["podman", "ps", "--all", "--format", "{{.Names}}"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True, env=service.popen["env"])
+    return [name for name in listed.stdout.split() if name.rpartition("-")[0] in known]
+
+
+def remove(service: Service, names: list[str]) -> None:
+    command = ["podman", "rm", "--force", "--time=0", *names]
+    subprocess.run(command, check=True, capture_output=True, env=service.popen["env"])
+
+
+def all_removed(service: Service, patience_s: float = 15.0) -> bool:
+    """A container is removed just after its task has ended."""
+    until = time.monotonic() + patience_s
+    while left := containers(service):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return not left
+
+
+@pytest.mark.parametrize("name", ["reconcile-called", "executor-spawned"])
+async def test_a_container_outlives_the_service_dying_at(name: str, podman: Service, database: Database) -> None:
+    armed(podman, f"{name}=kill")
+    asked(lambda: podman.post(TES, json=counting(podman, then="sleep 2", image=IMAGE)))
+    podman.died()
+    armed(podman, "")
+    (task,) = podman.get(TES)["tasks"]
+    assert podman.ended(f"{TES}/{task['id']}")["state"] == "COMPLETE"
+    assert starts(podman) == 1
+    assert await ends_and_attempts(database) == [(1, 1)]
+    assert all_removed(podman)
+    assert podman.stop() == 0
+    assert gone(podman.data) == []
+
+
+async def test_a_worker_that_dies_before_its_container_starts_is_replaced(podman: Service, database: Database) -> None:
+    armed(podman, "worker-started=kill,reconcile-cleared=kill", executors__local__max_attempts="2")
+    asked(lambda: podman.post(TES, json=counting(podman, image=IMAGE)))
+    podman.died()
+    armed(podman, "")
+    (task,) = podman.get(TES)["tasks"]
+    assert podman.ended(f"{TES}/{task['id']}")["state"] == "COMPLETE"
+    assert starts(podman) == 1
+    assert await ends_and_attempts(database) == [(1, 2)]
+    assert all_removed(podman)
+    assert podman.stop() == 0
+    assert gone(podman.data) == []
+
+
+async def test_a_reboot_repeats_what_ran_in_containers(podman: Service, database: Database) -> None:
+    """All processes are gone at once, and the containers with them."""
+    roots = {"files__allowed": f'["{podman.data}/shared"]', "executors__local__max_attempts": "2"}
+    podman.start(**roots)
+    task = podman.post(TES, json=counting(podman, then="[ $(wc -l < /ledger/starts) = 2 ] || sleep 600", image=IMAGE))
+    podman.until(f"{TES}/{task.json()['id']}", lambda _: starts(podman) == 1)
+    reboot(podman)
+    remove(podman, containers(podman))
+    podman.start(**roots)
+    assert podman.ended(f"{TES}/{task.json()['id']}")["state"] == "COMPLETE"
+    assert starts(podman) == 2
+    assert await ends_and_attempts(database) == [(1, 2)]
+    assert all_removed(podman)
+    assert podman.stop() == 0
+    assert gone(podman.data) == []

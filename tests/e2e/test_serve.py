@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -16,8 +18,11 @@ import httpx
 import pytest
 
 from tests import ordinary
+from tests.builders import execute
 from tests.e2e.documents import HELLO
 from tests.e2e.service import Service, gone, postgres
+from wesgate.db import embedded, migrate
+from wesgate.db.session import Database
 
 TES, WES = "/ga4gh/tes/v1/tasks", "/ga4gh/wes/v1/runs"
 
@@ -96,10 +101,41 @@ def test_two_services_share_a_data_directory(service: Service, data: Path) -> No
     with together(service, other):
         task = a_task(service)
         assert other.ended(task)["state"] == "COMPLETE"
+        run = a_run(other)
         assert service.stop() == 0
         assert other.ended(a_task(other))["state"] == "COMPLETE"
+        assert other.ended(run)["state"] == "COMPLETE"
     assert postgres(data) == []
     assert "Traceback" not in other.log()
+
+
+def test_the_later_of_two_services_takes_no_runs_with_it(service: Service, data: Path) -> None:
+    other = Service(data)
+    with together(service, other):
+        assert other.stop() == 0
+        ended = service.ended(a_run(service))
+        assert ended["state"] == "COMPLETE", ended
+    assert list((data / "files" / "api").iterdir()) == []
+
+
+def test_a_data_directory_is_its_owners_alone(data: Path) -> None:
+    assert wesgate("migrate", "--data", str(data / "new")).returncode == 0
+    assert stat.S_IMODE((data / "new").stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
+
+
+def test_a_service_works_with_the_schema_of_a_newer_one(service: Service, data: Path) -> None:
+    async def make_newer() -> None:
+        async with await embedded.start(data) as server:
+            database = Database(server.url)
+            await migrate.upgrade(database)
+            await execute(database, "UPDATE alembic_version SET version_num = '9999'")
+            await database.close()
+
+    asyncio.run(make_newer())
+    with together(service):
+        assert service.ended(a_task(service))["state"] == "COMPLETE"
+    assert "database.newer" in service.log()
+    assert wesgate("migrate", "--data", str(data)).stdout == "the database is at revision 9999\n"
 
 
 def test_the_api_and_the_loops_may_be_processes_of_their_own(data: Path) -> None:

@@ -23,11 +23,14 @@ from wesgate.identity.callers import Callers
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+OWN_KEYS = "wg-"
+"""How the keys begin under which heads are queued (`core.spec.attempt_key`), for the same owner as a caller's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What one API process has: made by `wiring`, the same for every request."""
+    """What one API process has: made by `wiring`, the same for every request. `own_urls` are where it is reached
+    besides loopback."""
 
     database: Database
     callers: Callers
@@ -40,7 +43,9 @@ class Context:
     files: Path
     roots: Sequence[str]
     public_url: str | None
+    own_urls: Sequence[str]
     allow_private_sources: bool
+    json_bytes: int
     attachment_bytes: int
 
 
@@ -58,24 +63,18 @@ def row_id(text: str) -> UUID:
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The `Idempotency-Key` header: 1 to 255 visible ASCII characters."""
+    """The `Idempotency-Key` header: 1 to 255 visible ASCII characters, and not one that heads are queued under."""
     key = request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidRequest("Idempotency-Key must be 1 to 255 visible ASCII characters")
+    if key is not None and key.startswith(OWN_KEYS):
+        raise InvalidRequest(f"an Idempotency-Key that begins with {OWN_KEYS} is wesgate's own; choose another")
     return key
 
 
 def base_url(request: Request) -> str:
     """Where clients reach this service: as configured, else as this request did."""
     return context(request).public_url or f"{request.url.scheme}://{request.url.netloc}"
-
-
-async def read_json(request: Request) -> Any:
-    """The body as strict JSON."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind not in ("application/json", "text/json", "text/plain", "application/octet-stream", ""):
-        raise InvalidRequest("the body must be application/json")
-    return strict.parse(await request.body())
 
 
 def send(document: Any) -> Response:
@@ -85,10 +84,13 @@ def send(document: Any) -> Response:
 
 def single(request: Request, name: str) -> str | None:
     """A query parameter that may be given once."""
-    values = request.query_params.getlist(name)
+    values = several(request, name)
     if len(values) > 1:
         raise InvalidRequest(f"{name} is given more than once")
-    if not values:
-        return None
-    value: str = strict.clean(values[0], name)
-    return value
+    return values[0] if values else None
+
+
+def several(request: Request, name: str) -> list[str]:
+    """A query parameter that may be given any number of times."""
+    values: list[str] = strict.clean(request.query_params.getlist(name), name)
+    return values

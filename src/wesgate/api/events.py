@@ -56,11 +56,17 @@ class Events:
             await self._connection.close(timeout=2)
 
     async def of_tasks(self, caller: Caller) -> AsyncIterator[bytes]:
-        """The state changes of the tasks that a caller may see, as server-sent events."""
-        queue: asyncio.Queue[Event | None] = asyncio.Queue(BEHIND)
+        """The state changes of the tasks that a caller may see, as server-sent events; `Unavailable` if there can be
+        none now."""
         await self._open()
+        return self._stream(caller)
+
+    async def _stream(self, caller: Caller) -> AsyncIterator[bytes]:
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(BEHIND)
         self._listeners.add(queue)
         try:
+            if self._connection is None or self._connection.is_closed():
+                return  # lost since: whoever was to be sent away then is gone
             yield b"event: ready\ndata: {}\n\n"
             async for events in _arriving(queue):
                 wanted = [event for event in events if event.kind == "task" and _concerns(event, caller)]
@@ -77,8 +83,11 @@ class Events:
             connection.add_termination_listener(lambda _: self.end())
             try:
                 await connection.add_listener("wesgate_events", self._told)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                raise Unavailable from error
+            except BaseException as error:
+                connection.terminate()
+                if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError):
+                    raise Unavailable from error
+                raise
             self._connection = connection
 
     def _told(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:

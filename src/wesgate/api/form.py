@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from wesgate.core.errors import InvalidRequest
+from wesgate.core.errors import InvalidRequest, TooLarge
 from wesgate.ga4gh import wes
 
 LARGEST_FILES = 1000
@@ -30,21 +30,26 @@ class Form:
     fields: dict[str, str]
     attachments: tuple[UploadFile, ...]
 
+    @property
+    def size(self) -> int:
+        """How many characters the fields have."""
+        return sum(map(len, self.fields.values()))
+
 
 @asynccontextmanager
-async def read_form(request: Request) -> AsyncIterator[Form]:
-    """The form of a run request, its files open as long as the block lasts."""
+async def read_form(request: Request, limit: int) -> AsyncIterator[Form]:
+    """The form of a run request, its files open as long as the block lasts. All its fields may have `limit` bytes."""
     try:
-        form = await _Parser(request.headers, request.stream()).parse()
+        form = await _Parser(request.headers, request.stream(), limit).parse()
     except MultiPartException as error:
         raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
     try:
-        yield await _sorted(form)
+        yield await _sorted(form, limit)
     finally:
         await form.close()
 
 
-async def _sorted(form: FormData) -> Form:
+async def _sorted(form: FormData, limit: int) -> Form:
     """JSON fields may come as text or as file parts; clients do both."""
     fields: dict[str, str] = {}
     attachments: list[UploadFile] = []
@@ -56,24 +61,33 @@ async def _sorted(form: FormData) -> Form:
         elif name in fields:
             raise InvalidRequest(f"the field {name} is given twice" if name.isidentifier() else "a field is twice")
         else:
-            fields[name] = value if isinstance(value, str) else await _text_of(value)
+            fields[name] = value if isinstance(value, str) else await _text_of(value, limit)
+            if sum(map(len, fields.values())) > limit:
+                raise _too_large(limit)
     return Form(fields, tuple(attachments))
 
 
-async def _text_of(file: UploadFile) -> str:
+async def _text_of(file: UploadFile, limit: int) -> str:
+    content = await file.read(limit + 1)
+    if len(content) > limit:
+        raise _too_large(limit)
     try:
-        return (await file.read(wes.PARAMS_LIMIT)).decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidRequest("a field is not UTF-8") from None
 
 
-class _Parser(MultiPartParser):
-    """Starlette's parser, which notes whether it saw the end and decodes nothing but UTF-8."""
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the fields of a run request may have {limit} bytes together")
 
-    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(
-            headers, stream, max_files=LARGEST_FILES, max_fields=LARGEST_FIELDS, max_part_size=wes.PARAMS_LIMIT
-        )
+
+class _Parser(MultiPartParser):
+    """Starlette's parser, which notes whether it saw the end, decodes nothing but UTF-8, and bounds all fields
+    together."""
+
+    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], limit: int) -> None:
+        super().__init__(headers, stream, max_files=LARGEST_FILES, max_fields=LARGEST_FIELDS, max_part_size=limit)
+        self._limit = self._left = limit
         _, parameters = parse_options_header(headers.get("content-type", ""))
         charset = parameters.get(b"charset", b"utf-8").decode("latin-1")
         if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
@@ -82,6 +96,13 @@ class _Parser(MultiPartParser):
 
     def on_end(self) -> None:
         self._ended = True
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._current_part.file is None:
+            self._left -= end - start
+            if self._left < 0:
+                raise _too_large(self._limit)
+        super().on_part_data(data, start, end)
 
     def on_part_end(self) -> None:
         if self._current_part.file is None:

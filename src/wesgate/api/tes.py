@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from wesgate.api.auth import caller
-from wesgate.api.dependencies import Context, context, idempotency_key, read_json, row_id, send, single
+from wesgate.api.body import read_json, worked_out
+from wesgate.api.dependencies import Context, context, idempotency_key, row_id, send, several, single
 from wesgate.api.paging import page_size
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.failpoints import failpoint
@@ -18,7 +19,7 @@ from wesgate.core.owner import Caller
 from wesgate.core.paths import within
 from wesgate.core.states import State
 from wesgate.db import tasks
-from wesgate.ga4gh import service_info, tes
+from wesgate.ga4gh import service_info, strict, tes
 from wesgate.ga4gh.tes import View
 
 router = APIRouter(tags=["TES"])
@@ -48,10 +49,10 @@ async def create_task(request: Request) -> Response:
     """Accept a task. With an `Idempotency-Key`, the same body gives the same task."""
     found, who = context(request), await caller(request)
     key = idempotency_key(request)
-    document = tes.read_task(await read_json(request))
-    _check_urls(document, _roots(found, who))
+    body = await read_json(request)
+    new = await worked_out(len(body), lambda: _new(found, who, key, body))
     failpoint("api-before-commit")
-    task_id = await tasks.create(found.database, who, _new(found, document, key, await request.body()))
+    task_id = await tasks.create(found.database, who, new)
     failpoint("api-after-commit")
     return send({"id": str(task_id)})
 
@@ -88,19 +89,21 @@ async def get_task(request: Request, task_id: str) -> Response:
 async def cancel_task(request: Request, task_id: str) -> Response:
     """Cancel a task; one that ended stays as it is."""
     await tasks.cancel(context(request).database, await caller(request), row_id(task_id))
+    failpoint("api-cancel-committed")
     return send({})
 
 
 @router.get("/events")
 async def stream_events(request: Request) -> Response:
     """The state changes of the caller's tasks as server-sent events, from `event: ready` on. An addition of ours."""
-    stream = context(request).events.of_tasks(await caller(request))
+    stream = await context(request).events.of_tasks(await caller(request))
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-def _new(found: Context, document: dict[str, object], key: str | None, body: bytes) -> tasks.NewTask:
-    resources = document.get("resources")
-    asked = resources if isinstance(resources, dict) else {}
+def _new(found: Context, who: Caller, key: str | None, body: bytes) -> tasks.NewTask:
+    document = tes.read_task(strict.parse(body))
+    _check_urls(document, _roots(found, who))
+    asked = document.get("resources", {})
     return tasks.NewTask(
         id=uuid4(),
         backend=found.executor,
@@ -155,8 +158,8 @@ def _filter(request: Request) -> tasks.Filter:
     state = single(request, "state")
     if state and state not in State.__members__:
         raise InvalidRequest("state is not a state of TES 1.1")
-    keys = [single_tag for single_tag in request.query_params.getlist("tag_key") if single_tag]
-    values = request.query_params.getlist("tag_value")
+    keys = [key for key in several(request, "tag_key") if key]
+    values = several(request, "tag_value")
     if len(values) > len(keys):
         raise InvalidRequest("there are more tag_value than tag_key")
     padded = [*values, *[""] * (len(keys) - len(values))]

@@ -15,12 +15,12 @@ from fastapi import APIRouter, Request, Response
 from starlette.datastructures import UploadFile
 
 from wesgate.api.auth import person
+from wesgate.api.body import read_json, worked_out
 from wesgate.api.dependencies import (
     Context,
     base_url,
     context,
     idempotency_key,
-    read_json,
     row_id,
     send,
     single,
@@ -28,12 +28,12 @@ from wesgate.api.dependencies import (
 from wesgate.api.form import read_form
 from wesgate.api.logs import send_log
 from wesgate.api.paging import page_size
-from wesgate.core.errors import InvalidRequest
+from wesgate.core.errors import Conflict, InvalidRequest, TooLarge
 from wesgate.core.failpoints import failpoint
 from wesgate.core.owner import Caller, Owner
 from wesgate.core.paths import INCOMING
 from wesgate.db import runs, tasks
-from wesgate.ga4gh import service_info, wes
+from wesgate.ga4gh import service_info, strict, wes
 from wesgate.ga4gh.service_info import EngineInfo
 from wesgate.sources import attachments, urls
 
@@ -57,13 +57,12 @@ async def run_workflow(request: Request) -> Response:
     """Accept a run: a multipart form as the spec has it, or the same fields as a JSON object."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        async with read_form(request) as form:
-            return await _accept(request, wes.read_fields(form.fields), form.attachments)
+        async with read_form(request, context(request).json_bytes) as form:
+            document = await worked_out(form.size, lambda: wes.read_run(wes.read_fields(form.fields)))
+            return await _accept(request, document, form.attachments)
     if kind == "application/json":
-        sent = await read_json(request)
-        if not isinstance(sent, dict):
-            raise InvalidRequest("a run request is a JSON object")
-        return await _accept(request, sent, ())
+        body = await read_json(request)
+        return await _accept(request, await worked_out(len(body), lambda: wes.read_run(strict.parse(body))), ())
     raise InvalidRequest("a run request is multipart/form-data, or application/json")
 
 
@@ -126,6 +125,7 @@ async def cancel_run(request: Request, run_id: str) -> Response:
     """Cancel a run; one that ended stays as it is."""
     who = await person(request)
     await runs.cancel(context(request).database, who.owner, row_id(run_id))
+    failpoint("api-cancel-committed")
     return send({"run_id": run_id})
 
 
@@ -135,7 +135,7 @@ async def get_run_stream(request: Request, run_id: str, stream: str) -> Response
     found, who = context(request), await person(request)
     run = await runs.get(found.database, who.owner, row_id(run_id))
     streams = {"stdout": run.report.stdout, "stderr": run.report.stderr}
-    return await send_log(found.files, streams.get(stream, ""))
+    return await send_log(request, found.files, streams.get(stream, ""))
 
 
 @router.get("/runs/{run_id}/tasks/{task_id}/logs/{stream}")
@@ -146,7 +146,7 @@ async def get_task_stream(request: Request, run_id: str, task_id: str, stream: s
     directory, steps = report.get("directory", ""), report.get("steps", [])
     known = directory and stream in ("stdout", "stderr")
     path = f"{directory}/logs/{max(0, len(steps) - 1)}.{stream}" if known else ""
-    return await send_log(context(request).files, path)
+    return await send_log(request, context(request).files, path)
 
 
 def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
@@ -176,10 +176,9 @@ async def _check_workflow(found: Context, workflow_url: str, names: list[tuple[s
         raise InvalidRequest("workflow_url is the name of no attachment, and no http(s) URL")
 
 
-async def _accept(request: Request, sent: Mapping[str, Any], uploads: Sequence[UploadFile]) -> Response:
+async def _accept(request: Request, document: dict[str, Any], uploads: Sequence[UploadFile]) -> Response:
     found, who = context(request), await person(request)
     key = idempotency_key(request)
-    document = wes.read_run(sent)
     engine = _engine(found, document)
     _check_parameters(engine, document.get("workflow_engine_parameters", {}))
     names = attachments.check_names([file.filename or "" for file in uploads])
@@ -197,7 +196,8 @@ async def _make(
     files: Sequence[tuple[tuple[str, ...], BinaryIO]],
     key: str | None,
 ) -> UUID:
-    """Write the attachments, then the row. What is refused in between leaves nothing behind."""
+    """Write the attachments, then the row. What is refused leaves nothing behind; where that is not known, the files
+    stay, with their mark, for the reconciler to look at later: the row may still be on its way."""
     run_id = uuid4()
     directory = PurePosixPath(owner.directory) / f"run-{run_id.hex}"
     folder = found.files / directory
@@ -207,23 +207,26 @@ async def _make(
         await attachments.write(folder / "attachments", files, found.attachment_bytes)
         digest = await asyncio.to_thread(_digest, document, folder) if key else None
         failpoint("api-before-commit")
-        new = runs.NewRun(run_id, engine.name, document, str(directory), key, digest)
+    except Exception:
+        await _discard(folder)
+        raise
+    new = runs.NewRun(run_id, engine.name, document, str(directory), key, digest)
+    try:
         made = await runs.create(found.database, owner, new)
-    except BaseException:
-        await _discard(found, folder, run_id)
+    except (Conflict, InvalidRequest, TooLarge):
+        await _discard(folder)
         raise
     failpoint("api-after-commit")
     if made == run_id:
         (folder / INCOMING).unlink(missing_ok=True)
     else:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await _discard(folder)
     return made
 
 
-async def _discard(found: Context, folder: Path, run_id: UUID) -> None:
-    """Remove the files of a run that was not made; when that cannot be told, the reconciler looks again later."""
-    if not await runs.exists(found.database, run_id):
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+async def _discard(folder: Path) -> None:
+    """Remove the files of a run that was not made."""
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _digest(document: dict[str, Any], folder: Path) -> str:

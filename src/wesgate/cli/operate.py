@@ -125,11 +125,12 @@ async def _migrate(settings: Settings, *, as_json: bool) -> None:
     from wesgate import wiring
     from wesgate.db import migrate as migrations
 
-    async with wiring.database(settings, upgrade=True):
-        if as_json:
-            print_json({"revision": migrations.HEAD})
-        else:
-            print(f"the database is at revision {migrations.HEAD}")
+    async with wiring.database(settings, upgrade=True) as database:
+        revision = await migrations.current(database)
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        print(f"the database is at revision {revision}")
 
 
 async def _self_test(settings: Settings, image: str, *, as_json: bool) -> None:

@@ -50,7 +50,8 @@ class Backend(Protocol[Spec, Report]):
 
     async def forbid(self, key: str, spec: Spec) -> None:
         """See that nothing is started under a key that has no job: a submit of it that is under way somewhere, or comes
-        later, raises `Permanent` before user code runs. Safe to repeat."""
+        later, raises `Permanent` before user code runs. If there is a job after all, started since `find` was asked,
+        this raises `Retryable`: `find` gives it now. Safe to repeat."""
         ...
 
     async def poll(self, handles: Sequence[Handle]) -> Mapping[Handle, Observation[Report]]:

@@ -6,7 +6,7 @@
   x NotAuthenticated    no valid credentials                  401
   x InvalidRequest      the request cannot be carried out     400
   x TooLarge            over a stated limit                   413
-  x Conflict            the row moved on                      409
+  x Conflict            another request has this key          409
   x Unavailable         the database cannot answer now        503
   x Misconfigured       the service cannot start like this
   x BackendError
@@ -45,7 +45,7 @@ class TooLarge(WesgateError):
 
 
 class Conflict(WesgateError):
-    """The resource has moved on."""
+    """Another request was made under this key."""
 
 
 class Unavailable(WesgateError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 FAILPOINTS: dict[str, str] = {
     "api-before-commit": "the request was checked and its files written, there is no row",
     "api-after-commit": "the row is committed, the client was not answered",
+    "api-cancel-committed": "the wish to cancel is committed, the client was not answered",
     "reconcile-claimed": "rows are leased, nothing was done",
     "reconcile-polled": "jobs were looked at, nothing was decided",
     "reconcile-submitting": "SUBMITTING is committed, the backend was not called",
@@ -21,6 +22,8 @@ FAILPOINTS: dict[str, str] = {
     "reconcile-canceled": "the backend was told to cancel, nothing is written",
     "reconcile-become": "new states are committed",
     "reconcile-waited": "the next look is committed",
+    "queue-put": "a run's head is committed as a task, its handle was not returned",
+    "queue-canceled": "the wish to cancel a run's tasks is committed, the loop was not answered",
     "executor-directory": "the attempt's directory and task.json are written, no worker was started",
     "executor-spawned": "the worker was started, the handle was not returned",
     "worker-claimed": "the worker holds the lock, the start fence is not taken",

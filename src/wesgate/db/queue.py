@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 from wesgate.core import codec
 from wesgate.core.backend import QueuedTask
-from wesgate.core.errors import NotPermitted, Permanent, Retryable, Unavailable
+from wesgate.core.errors import Conflict, InvalidRequest, NotPermitted, Permanent, Retryable, TooLarge, Unavailable
+from wesgate.core.failpoints import failpoint
 from wesgate.core.owner import Caller, Owner
 from wesgate.core.report import TaskReport
 from wesgate.core.spec import TaskSpec
@@ -72,9 +73,13 @@ class HeadQueue:
                 raise Permanent("the run is gone")
             caller = Caller(Owner(row["id"], row["issuer"], row["subject"], row["tenant"]), run_id)
             try:
-                return await tasks.create(self._database, caller, head)
+                made = await tasks.create(self._database, caller, head)
             except NotPermitted as error:
                 raise Retryable(str(error)) from error
+            except (Conflict, InvalidRequest, TooLarge) as error:
+                raise Permanent(f"the head cannot be queued: {error}") from error
+        failpoint("queue-put")
+        return made
 
     async def look(self, task_ids: Sequence[UUID]) -> Mapping[UUID, QueuedTask]:
         with _retryable():
@@ -93,6 +98,7 @@ class HeadQueue:
     async def cancel_all(self, task_id: UUID) -> None:
         with _retryable():
             await self._database.fetch(_CANCEL_ALL, task_id)
+        failpoint("queue-canceled")
 
 
 class _retryable:  # noqa: N801  # reads as a statement: `with _retryable():`

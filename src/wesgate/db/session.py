@@ -13,15 +13,15 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from wesgate.core.errors import Unavailable
+from wesgate.core.errors import InvalidRequest, TooLarge, Unavailable
 
 POOL_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_MS = 30_000
 LOCK_TIMEOUT_MS = 5_000
 
-# Class 08 connection, 53 resources, 57P0x shutdown, 25006 read-only standby, 55P03 lock timeout, 57014 statement
-# timeout: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_PASSING = ("08", "53", "57P", "57014", "55P03", "25006")
+# Class 08 connection, 40 deadlock, 53 resources, 57P0x shutdown, 25006 read-only standby, 55P03 lock timeout,
+# 57014 statement timeout: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_PASSING = ("08", "40", "53", "57P", "57014", "55P03", "25006")
 
 
 class Database:
@@ -82,17 +82,32 @@ class Database:
     async def fetch_row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
         """One row of a read, in its own implicit transaction."""
         with unavailable():
-            return await (await self._read_pool()).fetchrow(statement, *arguments, timeout=POOL_TIMEOUT_S)
+            async with self._borrowed() as connection:
+                return await connection.fetchrow(statement, *arguments, timeout=POOL_TIMEOUT_S)
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a read, in its own implicit transaction."""
         with unavailable():
-            rows: list[asyncpg.Record] = await (await self._read_pool()).fetch(
-                statement,
-                *arguments,
-                timeout=STATEMENT_TIMEOUT_MS / 1000,
-            )
-            return rows
+            async with self._borrowed() as connection:
+                rows: list[asyncpg.Record] = await connection.fetch(
+                    statement, *arguments, timeout=STATEMENT_TIMEOUT_MS / 1000
+                )
+                return rows
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the small pool, waited for as long as one of the other pool. A statement's own timeout does
+        not cover the wait; and what the values of a request make Postgres refuse is the request's fault."""
+        async with asyncio.timeout(POOL_TIMEOUT_S):
+            pool = await self._read_pool()
+            connection = await pool.acquire()
+        try:
+            yield connection
+        except asyncpg.PostgresError as error:
+            _refuse(error)
+            raise
+        finally:
+            await pool.release(connection, timeout=POOL_TIMEOUT_S)
 
     async def execute_row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
         """One statement that writes and returns a row, committed on its own."""
@@ -133,6 +148,15 @@ class unavailable:  # noqa: N801  # reads as a statement: `with unavailable():`
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None and _is_passing(error):
             raise Unavailable from error
+
+
+def _refuse(error: asyncpg.PostgresError) -> None:
+    """Raise what the caller can mend: class 22 is a value that a type cannot hold, 54 one over a limit of Postgres."""
+    code = error.sqlstate or ""
+    if code.startswith("22"):
+        raise InvalidRequest("the database cannot hold a value of this request") from error
+    if code.startswith("54"):
+        raise TooLarge("a value of this request is larger than the database can hold") from error
 
 
 def _is_passing(error: BaseException) -> bool:

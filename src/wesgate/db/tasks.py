@@ -42,6 +42,23 @@ SELECT_STATUS = f"SELECT state FROM tasks WHERE id = $3 AND {_MINE}"
 _WHOLE = """id, state, detail, document, created_at, run_id,
     ARRAY(SELECT report::text FROM attempts WHERE row_id = tasks.id ORDER BY number) AS reports"""
 
+# What a run's list of tasks shows, taken out by Postgres: a report holds 20 kB of streams for each step, a document
+# whole files. An absent member stays absent.
+_LISTED = """id, state, detail, created_at, run_id,
+    json_strip_nulls(json_build_object(
+        'name', document -> 'name',
+        'executors', json_build_array(json_build_object('command', document #> '{executors,0,command}'))
+    )) AS document,
+    ARRAY(
+        SELECT json_strip_nulls(json_build_object(
+            'start_time', report -> 'start_time', 'end_time', report -> 'end_time', 'directory', report -> 'directory',
+            'system_logs', report -> 'system_logs',
+            'steps', (SELECT json_agg(json_build_object('exit_code', step -> 'exit_code'))
+                      FROM json_array_elements(report -> 'steps') AS step)
+        ))::text
+        FROM attempts WHERE row_id = tasks.id ORDER BY number DESC LIMIT 1
+    ) AS reports"""
+
 _SELECT_TASK = f"SELECT {_WHOLE} FROM tasks WHERE id = $3 AND {_MINE}"
 
 _CANCEL = f"""
@@ -183,9 +200,10 @@ async def page(
 
 
 async def of_run(database: Database, run_id: UUID, after: Place | None, size: int) -> list[Task]:
-    """Up to `size` tasks of a run, oldest first; the caller's right to the run was checked."""
+    """Up to `size` tasks of a run, oldest first; the caller's right to the run was checked. Of documents and reports
+    there is what `ga4gh.wes.task_log` shows, and of reports the last."""
     statement = f"""
-        SELECT {_WHOLE} FROM tasks
+        SELECT {_LISTED} FROM tasks
         WHERE run_id = $1 AND lane = 'task' AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3::uuid))
         ORDER BY created_at, id LIMIT $4
     """

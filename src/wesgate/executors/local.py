@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +39,7 @@ from wesgate.worker.layout import (
 from wesgate.worker.leftovers import kill_marked
 from wesgate.worker.probe import choose, trying
 from wesgate.worker.runtimes import last_line, runtime_name
+from wesgate.worker.sandbox import secret_files
 from wesgate.worker.spawn import ForkServer
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,14 @@ PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy"})
 LOCK_TRIES = 20
 LOCK_PAUSE_S = 0.01
 
+SECRETS_KEPT_S = 30.0
+"""How long it is known which files of the host are secret; a walk over /etc costs some milliseconds."""
+
+CLEAR_TIMEOUT_S = 7.0
+"""Below the time that the loop gives a call: whoever asked is told, and the thread is free again."""
+
+CLEARS_AT_ONCE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
@@ -60,7 +71,8 @@ class LocalSettings:
     `runtime`: podman, docker, process, one of the process runtimes by its full name, or `auto` for the first that
     works. `grace_s`: seconds between asking a step to end and making it. `pids`: processes a container may have.
     `network`: whether steps reach the network. `visible`: more host paths that the sandboxed process runtimes show,
-    read-only. `allow_private`: whether http(s) inputs may come from hosts that are not public. `fetch_timeout_s`:
+    read-only. `private`: the service's own directories besides the files root, which no task may name or see.
+    `allow_private`: whether http(s) inputs may come from hosts that are not public. `fetch_timeout_s`:
     seconds for all of a task's http(s) inputs. `fetch_max_bytes`: the largest of them.
     """
 
@@ -69,6 +81,7 @@ class LocalSettings:
     pids: int = 4096
     network: bool = True
     visible: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
     allow_private: bool = False
     fetch_timeout_s: float = 3600.0
     fetch_max_bytes: int = 1_000_000_000_000
@@ -93,6 +106,9 @@ class LocalExecutor:
         self._runtime = ""
         self._limits = worker_limits(settings)
         self._workers = ForkServer(self._environment)
+        self._secrets = Secrets()
+        # Clearing waits for a container program, which may hang: it must not take the threads that all else needs.
+        self._clears = ThreadPoolExecutor(CLEARS_AT_ONCE, "clear")
 
     @property
     def runtime(self) -> str:
@@ -116,6 +132,7 @@ class LocalExecutor:
 
     async def close(self) -> None:
         """Start no more workers; those that run go on."""
+        self._clears.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._workers.close)
 
     async def find(self, key: str, spec: TaskSpec) -> Handle | None:
@@ -138,9 +155,19 @@ class LocalExecutor:
         except OSError as error:
             raise Retryable(f"the attempts cannot be looked at: {error}") from error
 
-    async def cancel(self, handle: Handle) -> None:
+    async def forbid(self, key: str, spec: TaskSpec) -> None:
         try:
-            await asyncio.to_thread(self._cancel, self._attempt(handle))
+            await asyncio.to_thread(self._forbid, self._attempt(f"{spec.owner}/{key}"))
+        except OSError as error:
+            raise Retryable(f"the attempt {key} cannot be forbidden: {error}") from error
+
+    async def cancel(self, handle: Handle) -> None:
+        attempt = self._attempt(handle)
+        try:
+            left = await asyncio.to_thread(self._cancel, attempt)
+            if left is not None:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._clears, clear, attempt, left, self._environment)
         except (OSError, Fault) as error:
             raise Retryable(f"{handle} could not be canceled: {error}") from error
 
@@ -160,8 +187,7 @@ class LocalExecutor:
     def _submit(self, key: str, spec: TaskSpec) -> Handle:
         handle = Handle(f"{spec.owner}/{key}")
         attempt = self._attempt(handle)
-        attempt.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        attempt.directory.mkdir(mode=0o700, exist_ok=True)
+        make_directory(attempt)
         if was_started(attempt):
             return handle
         lock = self._lock(attempt)
@@ -170,6 +196,8 @@ class LocalExecutor:
         try:
             # Once more, now that nobody else can start it.
             if not was_started(attempt):
+                if attempt.cancel.exists():
+                    raise Permanent(f"the attempt {key} was canceled before it was submitted")
                 write(attempt.order, self._order(key, spec))
                 failpoint("executor-directory")
                 self._workers.spawn(attempt.directory, lock)
@@ -196,20 +224,58 @@ class LocalExecutor:
             wake=str(self._wake),
             environment=for_steps(self._environment),
             failpoints=self._failpoints,
-            limits=self._limits,
+            limits=self._hiding(self._limits),
         )
+
+    def _hiding(self, limits: Limits) -> Limits:
+        sandboxed = self._runtime in ("process:bubblewrap", "process:namespace")
+        return replace(limits, hidden=self._secrets.now()) if sandboxed else limits
 
     def _poll(self, handles: Sequence[Handle]) -> dict[Handle, Seen]:
         seen = {handle: observe(self._attempt(handle)) for handle in handles}
         return {handle: found for handle, found in seen.items() if found is not None}
 
-    def _cancel(self, attempt: Attempt) -> None:
+    def _forbid(self, attempt: Attempt) -> None:
+        # Whoever starts the attempt looks for the marker once it holds the lock, and a worker before it lets user code
+        # run. So if nobody holds the lock now and nothing was started, nothing ever will be.
+        make_directory(attempt)
+        for mark in (False, True):
+            if mark:
+                attempt.cancel.touch()
+            if is_alive(attempt) or was_started(attempt):
+                raise Retryable(f"the attempt {attempt.key} was started meanwhile, and is to be canceled")
+
+    def _cancel(self, attempt: Attempt) -> Order | None:
+        """Tell the worker to stop. The order, if there is no worker and something may be left to clear away."""
         order = read_order(attempt)
         if order is None or attempt.result.exists():
-            return
+            return None
         attempt.cancel.touch()
-        if not terminate(attempt) and attempt.started.exists() and not attempt.result.exists():
-            clear(attempt, order, self._environment)
+        lost = not terminate(attempt) and attempt.started.exists() and not attempt.result.exists()
+        return order if lost else None
+
+
+class Secrets:
+    """Which files of the host are secret, as it was a short while ago. Safe to use from several threads."""
+
+    def __init__(self, walk: Callable[[], tuple[str, ...]] = secret_files) -> None:
+        self._walk = walk
+        self._turn = threading.Lock()
+        self._known: tuple[str, ...] = ()
+        self._until = 0.0
+
+    def now(self) -> tuple[str, ...]:
+        with self._turn:
+            if time.monotonic() >= self._until:
+                self._known = self._walk()
+                self._until = time.monotonic() + SECRETS_KEPT_S
+            return self._known
+
+
+def make_directory(attempt: Attempt) -> None:
+    """The attempt's directory, for the service's user alone."""
+    attempt.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    attempt.directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
@@ -232,6 +298,7 @@ def worker_limits(settings: LocalSettings) -> Limits:
         pids=settings.pids,
         network=settings.network,
         visible=settings.visible,
+        private=tuple(dict.fromkeys(os.path.realpath(path) for path in settings.private)),
         allow_private=settings.allow_private,
         fetch_timeout_s=settings.fetch_timeout_s,
         fetch_max_bytes=settings.fetch_max_bytes,
@@ -315,6 +382,7 @@ def clear(attempt: Attempt, order: Order, environment: Mapping[str, str]) -> Non
     """End and remove what a worker that died left behind."""
     runtime = runtime_name(order)
     if runtime in ("podman", "docker"):
-        remove(runtime, [attempt.container(number) for number in range(len(order.spec.steps))], environment)
+        names = [attempt.container(number) for number in range(len(order.spec.steps))]
+        remove(runtime, names, environment, CLEAR_TIMEOUT_S)
     else:
         kill_marked(order.key)

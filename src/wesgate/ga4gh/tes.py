@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wesgate.core import codec
 from wesgate.core.errors import InvalidRequest
@@ -30,6 +30,17 @@ ContainerPath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Short = Annotated[str, Field(max_length=65536)]
 # A whole number stays one: py-tes refuses `cpu_cores: 2.0`.
 Amount = Annotated[int | float, Field(ge=0, le=1_000_000)]
+TAGS_LIMIT = 64 << 10
+"""The longest tags of a task or a run in characters, keys and values together: lists show them, 1000 rows a page."""
+
+
+def _bounded(tags: dict[str, str]) -> dict[str, str]:
+    if sum(map(len, tags)) + sum(map(len, tags.values())) > TAGS_LIMIT:
+        raise ValueError(f"tags are longer than {TAGS_LIMIT} characters together")
+    return tags
+
+
+Tags = Annotated[dict[str, str], Field(max_length=1000), AfterValidator(_bounded)]
 _VARIABLE = re.compile(r"[^=\x00]+")
 _WILDCARDS = re.compile(r"[*?\[]")
 
@@ -118,6 +129,13 @@ class TesResources(_Wire):
     backend_parameters: dict[str, Short] | None = None
     backend_parameters_strict: bool | None = None
 
+    @model_validator(mode="after")
+    def _strict_parameters_are_known(self) -> TesResources:
+        if self.backend_parameters_strict and self.backend_parameters:
+            named = ", ".join(name[:64] for name in sorted(self.backend_parameters)[:10])
+            raise ValueError(f"backend_parameters_strict: this service knows no backend_parameters: leave out {named}")
+        return self
+
 
 class TesTask(_Wire):
     """What a client may set of `tesTask`; `id`, `state`, `logs` and `creation_time` are ours and are not read."""
@@ -129,7 +147,7 @@ class TesTask(_Wire):
     resources: TesResources | None = None
     executors: Annotated[list[TesExecutor], Field(min_length=1, max_length=1000)]
     volumes: Annotated[list[ContainerPath], Field(max_length=1000)] | None = None
-    tags: Annotated[dict[str, Short], Field(max_length=1000)] | None = None
+    tags: Tags | None = None
 
 
 def read_task(sent: Any) -> dict[str, Any]:
@@ -146,7 +164,9 @@ def read_task(sent: Any) -> dict[str, Any]:
     return document
 
 
-def task_spec(document: Mapping[str, Any], owner: str, lane: Lane, roots: Sequence[str]) -> TaskSpec:
+def task_spec(
+    document: Mapping[str, Any], owner: str, lane: Lane, roots: Sequence[str], run_id: UUID | None
+) -> TaskSpec:
     """A kept document as executors get it."""
     resources = document.get("resources", {})
     return TaskSpec(
@@ -158,6 +178,7 @@ def task_spec(document: Mapping[str, Any], owner: str, lane: Lane, roots: Sequen
         resources=codec.load(Resources, resources),
         lane=lane,
         roots=tuple(roots),
+        run=run_id.hex if run_id else "",
     )
 
 

@@ -20,16 +20,13 @@ from wesgate.core.errors import InvalidRequest
 from wesgate.core.report import RunReport, TaskReport
 from wesgate.core.spec import RunSpec
 from wesgate.ga4gh import strict
-from wesgate.ga4gh.tes import timestamp
+from wesgate.ga4gh.tes import Tags, timestamp
 
 JSON_FIELDS = frozenset({"workflow_params", "tags", "workflow_engine_parameters"})
 TEXT_FIELDS = frozenset(
     {"workflow_type", "workflow_type_version", "workflow_url", "workflow_engine", "workflow_engine_version"}
 )
 ATTACHMENT = "workflow_attachment"
-PARAMS_LIMIT = 16 << 20
-"""The longest `workflow_params` in bytes."""
-
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 Word = Annotated[str, Field(min_length=1, max_length=256)]
@@ -44,16 +41,18 @@ class RunRequest(BaseModel):
     workflow_type: Word
     workflow_type_version: Word
     workflow_url: Annotated[str, Field(min_length=1, max_length=4096)]
-    tags: dict[str, Annotated[str, Field(max_length=65536)]] | None = None
+    tags: Tags | None = None
     workflow_engine: Word | None = None
     workflow_engine_version: Word | None = None
     workflow_engine_parameters: dict[str, Any] | None = None
 
 
-def read_run(fields: Mapping[str, Any]) -> dict[str, Any]:
+def read_run(fields: Any) -> dict[str, Any]:
     """A client's run request, checked, as the document to keep and to echo."""
+    if not isinstance(fields, dict):
+        raise InvalidRequest("a run request is a JSON object")
     try:
-        request = RunRequest.model_validate(dict(fields))
+        request = RunRequest.model_validate(fields)
     except ValidationError as error:
         raise strict.refused(error) from None
     if request.workflow_engine_version and not request.workflow_engine:

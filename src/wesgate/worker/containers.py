@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,15 @@ CONFINED = (
 )  # fmt: skip
 
 
+# What podman, docker, their libraries, and the programs that they start read.
+CLIENTS_OWN = re.compile(
+    r"(_?CONTAINERS?|DOCKER|REGISTRY|STORAGE|BUILDAH|PODMAN|XDG|DBUS|SSL|LD|LC|GO|CGO|LISTEN|NOTIFY|SYSTEMD|CNI|NETAVARK|"
+    r"OCI|GPG|SSH|TMP|HTTPS?|NO|ALL)[A-Z0-9]*_|(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TMPDIR|TEMP|TMP|TERM|"
+    r"HOSTNAME|GOGC)\Z",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Containers:
     """`program` is podman or docker. The client inherits the worker's environment, never the step's."""
@@ -53,19 +63,19 @@ class Containers:
     def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
         order, attempt = self.task.order, self.task.attempt
         environment = attempt.directory / f"env-{number}"
-        lines, odd = env_file(step.env)
+        lines, odd = split_environment(step.env, self.program)
         environment.touch(mode=0o600)
         environment.write_text(lines, encoding="utf-8", errors="surrogateescape")
         argv = (
             self.program, "run", "--name", attempt.container(number), "--label", f"{LABEL}={order.key}",
             "--pull=never", *CONFINED, *self._user(), *limits(order.spec.resources, order.limits),
-            "--env-file", str(environment), *odd,
+            "--env-file", str(environment), *(f"--env={name}" for name in odd),
             *(flag for mount in self.task.mounts for flag in ("--mount", mount_option(mount))),
             *(("--workdir", step.workdir) if step.workdir else ()),
             *(("--interactive",) if stdin else ()),
             "--entrypoint", "", step.image, *step.command,
         )  # fmt: skip
-        return Launch(argv)
+        return Launch(argv, added=odd)
 
     def send(self, number: int, process_group: int, signal: int) -> None:
         del process_group  # the client's; signals go to the container
@@ -193,26 +203,37 @@ def mount_option(mount: Mount) -> str:
     return text.getvalue()
 
 
-def env_file(environment: Mapping[str, str]) -> tuple[str, list[str]]:
-    """An environment as the lines of a file, which other users of the host cannot read, and the flags for values with
-    line breaks, which such a file cannot hold."""
+def split_environment(environment: Mapping[str, str], program: str) -> tuple[str, dict[str, str]]:
+    """An environment as the lines of a file, and those of its variables that such a file cannot hold since their values
+    have line breaks: the client takes them from its own environment. Other users of the host can read neither."""
     check_environment(environment)
     broken = {name: value for name, value in environment.items() if "\n" in value or "\r" in value}
+    for name in broken:
+        if CLIENTS_OWN.match(name):
+            raise Fault(
+                f"the environment variable {name} has a line break in its value, and {program} itself reads a variable "
+                "of this name: give it another name"
+            )
     lines = [f"{name}={value}\n" for name, value in environment.items() if name not in broken]
-    return "".join(lines), [f"--env={name}={value}" for name, value in broken.items()]
+    return "".join(lines), broken
 
 
-def remove(program: str, names: list[str], environment: Mapping[str, str] | None) -> None:
+def remove(
+    program: str, names: list[str], environment: Mapping[str, str] | None, timeout_s: float = CALL_TIMEOUT_S
+) -> None:
     """Stop and remove these containers, those that are there. Safe to repeat."""
-    _run([program, "rm", "--force", *(("--time=0", "--ignore") if program == "podman" else ()), *names], environment)
+    flags = ("--time=0", "--ignore") if program == "podman" else ()
+    _run([program, "rm", "--force", *flags, *names], environment, timeout_s)
 
 
-def _run(argv: list[str], environment: Mapping[str, str] | None) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    argv: list[str], environment: Mapping[str, str] | None, timeout_s: float = CALL_TIMEOUT_S
+) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=CALL_TIMEOUT_S, check=False, env=environment
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False, env=environment
         )
     except subprocess.TimeoutExpired as error:
-        raise Fault(f"{argv[0]} {argv[1]} gave no answer within {CALL_TIMEOUT_S:.0f} s") from error
+        raise Fault(f"{argv[0]} {argv[1]} gave no answer within {timeout_s:.0f} s") from error
     except FileNotFoundError as error:
         raise Fault(f"{argv[0]} is not installed on this machine any more") from error

@@ -28,7 +28,8 @@ KERNEL_PLACES = ("/proc", "/sys", "/dev")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The host directories of one task; all are real paths, links resolved. `run` is the run it belongs to, if any.
+    """The host directories of one task; all are real paths, links resolved. `run` is the run it belongs to, if any;
+    `private` are more of the service's own directories.
 
     In an owner's directory the service keeps what only it may write (records, run tokens, the call cache), since heads
     and workers act on it: `run-<id>/`, `wg-<id>-<n>/` and `cache/`. All else there is the owner's.
@@ -38,6 +39,7 @@ class Places:
     own: str
     roots: tuple[str, ...]
     run: str = ""
+    private: tuple[str, ...] = ()
 
     def readable(self, path: str, what: str) -> str:
         """The real path behind this one, which exists and may be read. `what` names it in the sentence otherwise."""
@@ -72,7 +74,7 @@ class Places:
         if within(real, self.own):
             return real
         # A root that happens to hold the shared root must not open every owner's files.
-        if within(real, self.files_root) or within(self.files_root, real):
+        if any(within(real, place) or within(place, real) for place in (self.files_root, *self.private)):
             raise Fault(f"{what} is not available to this owner: {path}")
         if not any(within(real, root) for root in self.roots):
             raise Fault(f"{what} is outside the directories that this service may use ({self._named()}): {path}")
@@ -82,10 +84,11 @@ class Places:
         return ", ".join((self.own, *self.roots))
 
 
-def places(files_root: str, spec: TaskSpec) -> Places:
+def places(files_root: str, spec: TaskSpec, private: tuple[str, ...] = ()) -> Places:
     """The places of this task."""
     root = os.path.realpath(files_root)
-    return Places(root, posixpath.join(root, spec.owner), tuple(map(os.path.realpath, spec.roots)), spec.run)
+    roots = tuple(map(os.path.realpath, spec.roots))
+    return Places(root, posixpath.join(root, spec.owner), roots, spec.run, tuple(map(os.path.realpath, private)))
 
 
 def scheme(url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from wesgate.core.spec import Lane, Step
@@ -17,14 +17,16 @@ KILLED = 137
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A process to start. `environment` None keeps the worker's own; `dies_with_worker` asks the kernel to kill it when
-    the worker ends; `files` are descriptors that it inherits, closed in the worker afterwards."""
+    """A process to start. `environment` None keeps the worker's own; `added` comes on top of either. `dies_with_worker`
+    asks the kernel to kill it when the worker ends; `files` are descriptors that it inherits, closed in the worker
+    afterwards."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] | None = None
     directory: str | None = None
     dies_with_worker: bool = False
     files: tuple[int, ...] = ()
+    added: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,9 +145,10 @@ class _streams:  # noqa: N801  # used as a function
 
 
 def _start(launch: Launch, stdin: IO[bytes], out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes] | Ended:
+    kept = os.environ if launch.environment is None else launch.environment  # noqa: TID251  # handed on, not read
     try:
         return subprocess.Popen(
-            launch.argv, stdin=stdin, stdout=out, stderr=err, env=launch.environment, cwd=launch.directory,
+            launch.argv, stdin=stdin, stdout=out, stderr=err, env={**kept, **launch.added}, cwd=launch.directory,
             start_new_session=True, pass_fds=launch.files,
             preexec_fn=_die_with_parent if launch.dies_with_worker else None,  # noqa: PLW1509  # no threads run here
         )  # fmt: skip

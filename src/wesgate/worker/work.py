@@ -48,7 +48,7 @@ class Work:
         self.spec = order.spec
         self.attempt = attempt
         self.interrupts = interrupts
-        self.allowed = places(order.files_root, order.spec)
+        self.allowed = places(order.files_root, order.spec, order.limits.private)
         self.start_time = now()
         self.began = time.monotonic()
         self.system_logs: list[str] = []

@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -17,8 +19,9 @@ from wesgate.core.backend import QueuedTask
 from wesgate.core.errors import Misconfigured
 from wesgate.core.report import TaskReport
 from wesgate.core.states import State
+from wesgate.engines.miniwdl import addresses
 from wesgate.engines.miniwdl.adopt import Adoptable, Left, left_tasks
-from wesgate.engines.miniwdl.client import Refused, TesClient, Unreachable, parse_events, read_answer
+from wesgate.engines.miniwdl.client import Document, Refused, TesClient, Unreachable, parse_events, read_answer
 from wesgate.engines.miniwdl.config import (
     BadParameter,
     HeadPlan,
@@ -32,7 +35,7 @@ from wesgate.engines.miniwdl.outcome import Ended, read_end
 from wesgate.engines.miniwdl.request import Asked, CallFacts, create_key, fingerprint, task_document
 from wesgate.engines.miniwdl.runtime import disk_gb
 from wesgate.engines.miniwdl.verdict import Fault, Result, conclude, parse_result, read_result, write_result
-from wesgate.engines.miniwdl.watch import Watch
+from wesgate.engines.miniwdl.watch import FEW, Watch
 
 
 def a_head(state: State, detail: str = "", logs: tuple[str, ...] = ()) -> QueuedTask:
@@ -284,3 +287,63 @@ def test_a_client_gives_up_when_it_is_told_to_stop() -> None:
     stop.set()
     with pytest.raises(Unreachable, match="did not answer"):
         TesClient(lambda: ["http://127.0.0.1:9"], "t").create({}, "k", stop.is_set)
+
+
+def test_of_several_apis_the_one_that_answers_is_asked(tmp_path: Path) -> None:
+    dead = "http://127.0.0.1:9"
+    with TesDouble(tmp_path).serving() as tes:
+        client = TesClient(lambda: [dead, tes.url], "t", patience_s=0)
+        task = client.create(task_document(a_call(tmp_path), "d"), "k")
+        assert client.get(task, "MINIMAL", patience_s=0)["id"] == task
+        assert next(client.events()) == ("ready", {})
+
+
+def test_a_stranger_at_an_address_that_was_left_is_not_believed(tmp_path: Path) -> None:
+    with TesDouble(tmp_path / "a").serving() as stranger, TesDouble(tmp_path / "b").serving() as tes:
+        task = tes.create(task_document(a_call(tmp_path), "d"), None)
+        client = TesClient(lambda: [stranger.url, tes.url], "t", patience_s=0)
+        assert client.get(task, "MINIMAL")["id"] == task
+        with pytest.raises(Refused, match="404"):
+            client.get("no-such-task", "MINIMAL")
+
+
+def test_where_no_api_is_announced_is_a_service_that_is_away(tmp_path: Path) -> None:
+    for directory, reason in ((tmp_path, "no process says"), (tmp_path / "none", "none")):
+        with pytest.raises(Unreachable, match=reason):
+            TesClient(lambda at=directory: addresses.read(at), "t").get("x", "MINIMAL", patience_s=0)  # type: ignore[misc]
+
+
+def test_an_api_is_announced_for_as_long_as_it_is_there(tmp_path: Path) -> None:
+    directory = tmp_path / addresses.API_DIRECTORY
+    with addresses.announced(tmp_path, "http://127.0.0.1:1/"):
+        (directory / "killed").write_text("http://127.0.0.1:3")
+        with addresses.announced(tmp_path, "http://127.0.0.1:2"):
+            assert sorted(addresses.read(directory)) == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+        assert addresses.read(directory) == ["http://127.0.0.1:1"]
+    assert list(directory.iterdir()) == []
+
+
+def test_a_task_that_is_in_no_list_is_asked_for_alone(tmp_path: Path) -> None:
+    names = [f"no-such-task-{number}" for number in range(FEW + 2)]
+    with TesDouble(tmp_path).serving() as tes:
+        watch = Watch(TesClient(lambda: [tes.url], "t"), ("k", "v"))
+        assert watch._ask(names) == dict.fromkeys(names, "GONE")
+
+
+def test_nothing_that_tes_says_ends_the_watch(tmp_path: Path) -> None:
+    class Odd(TesClient):
+        failures: ClassVar[list[Exception]] = [KeyError("state"), TypeError("a list"), RuntimeError("of any kind")]
+
+        def get(self, *args: Any, **kwargs: Any) -> Document:
+            if self.failures:
+                raise self.failures.pop()
+            return super().get(*args, **kwargs)
+
+        def events(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+            if self.failures:
+                raise ValueError("no stream")
+            return super().events()
+
+    with TesDouble(tmp_path).serving() as tes:
+        assert Watch(Odd(lambda: [tes.url], "t"), ("k", "v"), 0.01).end("no-such-task", 5) == "GONE"
+        assert not Odd.failures

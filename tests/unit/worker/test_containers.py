@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wesgate.core.spec import Resources
-from wesgate.worker.containers import env_file, limits, mount_option, read_end
+from wesgate.worker.containers import limits, mount_option, read_end, split_environment
 from wesgate.worker.faults import Fault
 from wesgate.worker.layout import Limits
 from wesgate.worker.mounts import Mount
@@ -76,7 +76,17 @@ def test_a_path_with_a_line_break_is_refused() -> None:
 
 
 def test_values_with_line_breaks_are_passed_beside_the_file() -> None:
-    assert env_file({"A": "1", "B": "x\ny"}) == ("A=1\n", ["--env=B=x\ny"])
+    assert split_environment({"A": "1", "B": "x\ny"}, "podman") == ("A=1\n", {"B": "x\ny"})
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "HOME", "CONTAINERS_CONF", "CONTAINER_HOST", "_CONTAINERS_ROOTLESS_UID", "DOCKER_HOST",
+             "REGISTRY_AUTH_FILE", "STORAGE_DRIVER", "XDG_RUNTIME_DIR", "LD_PRELOAD", "https_proxy", "GODEBUG"]
+)  # fmt: skip
+def test_a_value_with_line_breaks_cannot_reach_the_client_itself(name: str) -> None:
+    assert split_environment({name: "x"}, "podman") == (f"{name}=x\n", {})
+    with pytest.raises(Fault, match="podman itself reads a variable of this name"):
+        split_environment({name: "x\ny"}, "podman")
 
 
 @pytest.mark.parametrize("name", ["", "A=B", "A\nB", "#A", "A*", " A", "A\0"])

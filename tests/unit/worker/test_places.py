@@ -53,6 +53,15 @@ def test_a_root_around_the_shared_root_does_not_open_it(tmp_path: Path) -> None:
             allowed.readable(str(path), "it")
 
 
+def test_a_root_around_the_services_own_directory_does_not_open_it(tmp_path: Path) -> None:
+    (tmp_path / "data" / "db").mkdir(parents=True)
+    spec = TaskSpec("o", (), roots=(str(tmp_path),))
+    allowed = places(str(tmp_path / "shared"), spec, (str(tmp_path / "data"),))
+    for path in (tmp_path / "data", tmp_path / "data" / "db"):
+        with pytest.raises(Fault, match="not available to this owner"):
+            allowed.readable(str(path), "it")
+
+
 def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "link").symlink_to("/etc")

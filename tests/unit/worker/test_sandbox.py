@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from wesgate.worker.mounts import Mount
 from wesgate.worker.process import bubblewrap_options, script_text
-from wesgate.worker.sandbox import Directory, Link, Listing, skeleton
+from wesgate.worker.sandbox import Directory, Link, Listing, secret_files, skeleton
 
 HOST = {
     "/usr": Listing(directory=True, names=("bin", "share")),
@@ -57,6 +58,34 @@ def test_a_mount_over_a_place_of_the_host_replaces_it() -> None:
     own = Mount("/data", "/etc", writable=True)
     shown = planned(own)
     assert [entry for entry in shown if "/etc" in str(entry)] == [own]
+
+
+def test_what_is_hidden_is_covered_wherever_it_would_be_seen() -> None:
+    shown = planned(visible=("/refs",), hidden=("/usr/share/doc", "/refs", "/home/me", "/usr/gone"))
+    assert Mount("/empty", "/usr/share/doc") in shown
+    assert shown.index(Mount("/empty", "/refs")) > shown.index(Mount("/refs", "/refs"))
+    assert "/home" not in str(shown)
+    assert "/usr/gone" not in str(shown)
+
+
+def test_a_mount_inside_a_hidden_directory_is_shown_and_nothing_beside_it() -> None:
+    given = Mount("/data/f", "/usr/share/doc/f", directory=False)
+    shown = planned(given, hidden=("/usr/share",))
+    assert [entry for entry in shown if "/usr/share" in str(entry)] == [
+        Directory("/usr/share"), given,
+    ]  # fmt: skip
+
+
+def test_what_others_may_not_read_or_enter_is_secret(tmp_path: Path) -> None:
+    for name, mode in (("open/key", 0o640), ("open/conf", 0o644), ("shut/inner/conf", 0o644), ("open/deep/x", 0o604)):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        path.chmod(mode)
+    (tmp_path / "shut").chmod(0o750)
+    (tmp_path / "link").symlink_to("shut")
+    assert sorted(secret_files(str(tmp_path))) == [f"{tmp_path}/open/key", f"{tmp_path}/shut"]
+    assert f"{tmp_path}/open/deep" in secret_files(str(tmp_path), bound=5)
 
 
 def test_the_environment_is_quoted_for_the_shell() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -18,6 +18,7 @@ PATIENCE_S = 600.0  # an API that is being upgraded may be away for minutes; a r
 SILENCE_S = 25.0  # the stream says something every 10 s
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -37,11 +38,13 @@ def never() -> bool:
 
 
 class TesClient:
-    """Safe to use from many threads. Creating is safe to repeat, because each create carries its own key. `api_url`
-    is asked before every call: a service that was restarted may be somewhere else."""
+    """Safe to use from many threads. Creating is safe to repeat, because each create carries its own key. `addresses`
+    is asked before every call: a service that was restarted may be somewhere else. All are tried, first the one that
+    answered last."""
 
-    def __init__(self, api_url: Callable[[], str], token: str, patience_s: float = PATIENCE_S) -> None:
-        self._api_url = api_url
+    def __init__(self, addresses: Callable[[], Sequence[str]], token: str, patience_s: float = PATIENCE_S) -> None:
+        self._addresses = addresses
+        self._answered = ""
         self._headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
         self._patience_s = patience_s
         timeout = urllib3.Timeout(connect=5, read=60)
@@ -75,16 +78,15 @@ class TesClient:
         """What TES tells of this run's tasks, as (event, data); a keep-alive is ("", {}). Ends with the stream."""
         timeout = urllib3.Timeout(connect=5, read=SILENCE_S)
         headers = {**self._headers, "accept": "text/event-stream"}
-        answer = self._pool.request(
-            "GET", self._url(EVENTS), headers=headers, preload_content=False, timeout=timeout, redirect=False
+        answer = self._of_any(
+            lambda url: self._pool.request(
+                "GET", url + EVENTS, headers=headers, preload_content=False, timeout=timeout, redirect=False
+            )
         )
         with closing(answer):
             if answer.status != 200:
                 raise Refused(answer.status, "there is no stream of events")
             yield from parse_events(answer.stream(65536))
-
-    def _url(self, path: str = "") -> str:
-        return self._api_url().strip().rstrip("/") + path
 
     def _call(
         self,
@@ -95,18 +97,38 @@ class TesClient:
         patience_s: float = PATIENCE_S,
         stop: Callable[[], bool] = never,
     ) -> Document:
+        def ask(url: str) -> Document:
+            answer = self._pool.request(
+                method, url + path, body=body, headers={**self._headers, **(headers or {})}, redirect=False
+            )
+            return read_answer(answer.status, answer.data)
+
         deadline = time.monotonic() + patience_s
         for pause in _pauses():
             try:
-                answer = self._pool.request(
-                    method, self._url(path), body=body, headers={**self._headers, **(headers or {})}, redirect=False
-                )
-                return read_answer(answer.status, answer.data)
-            except (urllib3.exceptions.HTTPError, Unreachable) as error:
+                return self._of_any(ask)
+            except (urllib3.exceptions.HTTPError, OSError, Unreachable) as error:
                 if time.monotonic() + pause > deadline or stop():
-                    raise Unreachable(f"TES at {self._url()} did not answer for {patience_s:g} s: {error}") from error
+                    raise Unreachable(f"TES did not answer for {patience_s:g} s: {error}") from error
             _sleep(pause, stop)
         raise AssertionError("pauses never end")
+
+    def _of_any(self, ask: Callable[[str], T]) -> T:
+        """What the first address answers that can. A refusal counts once no other address does it: what was left by a
+        process that was killed may lead to a stranger."""
+        refused: Refused | None = None
+        failed: Exception = Unreachable("no process says that it serves the API")
+        for url in sorted(self._addresses(), key=lambda url: url != self._answered):
+            try:
+                answer = ask(url)
+            except Refused as error:
+                refused = refused or error
+            except (urllib3.exceptions.HTTPError, OSError, Unreachable) as error:
+                failed = Unreachable(f"{url}: {error}")
+            else:
+                self._answered = url
+                return answer
+        raise refused or failed
 
 
 def read_answer(status: int, content: bytes) -> Document:

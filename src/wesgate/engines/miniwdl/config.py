@@ -41,8 +41,8 @@ class MiniwdlSettings:
 class HeadPlan:
     """`head.json`: all that a head needs to know besides the run's inputs and its token.
 
-    `api_directory` holds the URLs of the API, which may move while a head runs. `workflow` is an http(s) URL, or a path below
-    `attachments/` of the run's directory. `host_paths` says that tasks see files where the host has them, because
+    `api_directory` holds the URLs of the API, which may move while a head runs. `workflow` is an http(s) URL, or a path
+    below `attachments/` of the run's directory. `host_paths` says that tasks see files where the host has them, because
     nothing can be mounted.
     """
 

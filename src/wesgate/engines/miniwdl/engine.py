@@ -16,15 +16,14 @@ from wesgate.core.errors import Misconfigured, Retryable
 from wesgate.core.report import RunReport
 from wesgate.core.spec import Lane, Resources, RunSpec, Step, TaskSpec
 from wesgate.core.states import TERMINAL, State
+from wesgate.engines.miniwdl.addresses import API_DIRECTORY, announced
 from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
 from wesgate.engines.miniwdl.verdict import Verdict, conclude, read_result
 
-__all__ = ["HOST_PATHS", "MiniwdlEngine", "MiniwdlSettings", "announce", "head_task"]
+__all__ = ["HOST_PATHS", "MiniwdlEngine", "MiniwdlSettings", "announced", "head_task"]
 
 HOST_PATHS = "host"
 """The path mode of an executor that cannot mount: tasks see files where the host has them."""
-
-API_FILE = "api-url"
 
 TOKEN_PREFIX = "wgr_"  # noqa: S105 - the public beginning of every run token, so that leaks can be searched for
 
@@ -61,6 +60,10 @@ class MiniwdlEngine:
         task_id = await self._queue.put(spec.id, key, self._head(spec), token_hash)
         return self._handle(task_id, spec)
 
+    async def forbid(self, key: str, spec: RunSpec) -> None:
+        """Nothing to do: the queue takes no head of a run that is being canceled or has ended, and looks at that in
+        the statement that makes the head, so a submit that is under way starts nothing."""
+
     async def poll(self, handles: Sequence[Handle]) -> Mapping[Handle, Observation[RunReport]]:
         heads = await self._queue.look([head_task(handle) for handle in handles])
         seen = {}
@@ -87,7 +90,7 @@ class MiniwdlEngine:
     def _plan(self, spec: RunSpec) -> HeadPlan:
         return HeadPlan(
             run_id=str(spec.id),
-            api_file=str(self._files_root / API_FILE),
+            api_directory=str(self._files_root / API_DIRECTORY),
             workflow=spec.workflow_url,
             owner_directory=str(self._files_root / spec.owner),
             host_paths=self._path_mode() == HOST_PATHS,
@@ -117,12 +120,6 @@ class MiniwdlEngine:
         verdict = conclude(head, read_result(directory))
         detail = verdict.messages[0] if verdict.messages else ""
         return Observation(verdict.state, detail, run_report(head, verdict))
-
-
-def announce(files_root: Path, api_url: str) -> None:
-    """Tell all heads where the API is, those of an earlier process too: it may have had another port."""
-    files_root.mkdir(parents=True, exist_ok=True)
-    _write(files_root / API_FILE, api_url)
 
 
 def head_task(handle: Handle) -> UUID:

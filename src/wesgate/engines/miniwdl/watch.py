@@ -74,8 +74,10 @@ class Watch:
                 if refused.status in (404, 405, 501):
                     self._ask_forever()
                 log.debug("%s", refused)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
+            except (urllib3.exceptions.HTTPError, OSError, Unreachable) as error:
                 log.debug("the stream of events broke: %s", error)
+            except Exception as error:  # if this thread ended, every wait would be for ever
+                log.error("the stream of events cannot be read: %r", error)
             self._sweep()
             time.sleep(self._quick_s)
 
@@ -99,8 +101,11 @@ class Watch:
     def _sweep(self) -> None:
         try:
             states = self._ask(self._waiting())
-        except (Refused, Unreachable, LookupError) as error:
+        except (Refused, Unreachable) as error:
             log.warning("%s", error)
+            return
+        except Exception as error:  # as in _run
+            log.error("the answer of TES cannot be read: %r", error)
             return
         for task_id, state in states.items():
             self.tell(task_id, state)
@@ -109,7 +114,8 @@ class Watch:
         if len(task_ids) <= FEW:
             return {task_id: self._ask_for(task_id) for task_id in task_ids}
         states = {task["id"]: task["state"] for task in self._client.tagged(*self._tag, "MINIMAL", patience_s=0)}
-        return {task_id: states.get(task_id, "") for task_id in task_ids}
+        # One that is not in the list may be gone, or have come while the pages were turned.
+        return {task_id: states.get(task_id) or self._ask_for(task_id) for task_id in task_ids}
 
     def _ask_for(self, task_id: str) -> str:
         try:

@@ -1,0 +1,51 @@
+"""Where the API is: one file for each process that serves it, in a directory that heads read before every call."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+API_DIRECTORY = "api"
+
+
+@contextlib.contextmanager
+def announced(files_root: Path, url: str) -> Iterator[Path]:
+    """Tell all heads, those of earlier processes too, that the API is at `url` for as long as the block lasts. What was
+    left by processes that were killed is removed."""
+    directory = files_root / API_DIRECTORY
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _sweep(directory)
+    path = directory / f"{os.getpid()}-{secrets.token_hex(8)}"
+    # It gets its name when it is locked and whole: nobody may find it free or empty before.
+    part = path.with_name(f".{path.name}")
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, url.encode())
+        part.rename(path)
+        yield path
+    finally:
+        part.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def read(directory: Path) -> list[str]:
+    """All announced URLs, each once. `OSError` if the directory cannot be read."""
+    urls = []
+    for path in sorted(directory.iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # its process has stopped just now
+            if not path.name.startswith("."):
+                urls.append(path.read_text(encoding="utf-8").strip().rstrip("/"))
+    return list(dict.fromkeys(urls))
+
+
+def _sweep(directory: Path) -> None:
+    for path in directory.glob("[!.]*"):
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its process holds it to the end
+            path.unlink()
