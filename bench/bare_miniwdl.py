@@ -36,7 +36,7 @@ class Process(SubprocessBase):
     def _run_invocation(self, logger: logging.Logger, cleanup: contextlib.ExitStack, image: str) -> list[str]:  # noqa: ARG002  # miniwdl's
         work: str = self.host_work_dir()  # type: ignore[no-untyped-call]  # miniwdl's
         mounts = [Mount(self.host_dir, self.host_dir, writable=True), Mount("/tmp", "/tmp", writable=True)]
-        options = bubblewrap_options(skeleton(mounts, (), "/dev/shm", look), {"PATH": SYSTEM_PATH}, work)
+        options = bubblewrap_options(skeleton(mounts, (), (), "/dev/shm", look), {"PATH": SYSTEM_PATH}, work)
         return ["bwrap", *options, "--"]
 
 

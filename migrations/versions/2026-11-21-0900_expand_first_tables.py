@@ -223,7 +223,6 @@ def create_records() -> None:
         words("kind"),
         words("handle", nullable=True),
         sa.Column("report", sa.JSON(), nullable=True),
-        moment("submit_at", now=True),
         sa.PrimaryKeyConstraint("row_id", "number", name=op.f("pk_attempts")),
     )
     op.create_table(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from tests.builders import a_run, execute, scalar
 from tests.doubles.site import Site, failed, outputs
 from tests.doubles.tes import TesDouble
 from tests.doubles.workflows import FAIL, HELLO
 from wesgate.core.backend import Handle
+from wesgate.core.errors import Permanent, Retryable
+from wesgate.core.owner import Caller
 from wesgate.core.spec import RunSpec
 from wesgate.core.states import TERMINAL, State
-from wesgate.engines.miniwdl.engine import head_task
+from wesgate.db.queue import HeadQueue
+from wesgate.db.session import Database
+from wesgate.engines.miniwdl.engine import MiniwdlEngine, head_task
 
 ENGINES = [pytest.param(Site, id="miniwdl")]
 
@@ -93,6 +99,21 @@ async def test_a_canceled_run_ends_canceled_with_nothing_left_running(site: Site
     await site.engine.cancel(handle)
     assert (await site.finish(handle)).state is State.CANCELED
     assert site.tes.live() == 0
+
+
+@pytest.mark.parametrize("states", [["CANCELING"], ["CANCELING", "CANCELED"]])
+async def test_nothing_is_started_for_a_run_that_was_canceled_before_it_was_submitted(
+    database: Database, caller: Caller, site: Site, states: list[str]
+) -> None:
+    spec = replace(site.spec(HELLO), id=await a_run(database, caller))
+    for state in states:
+        await execute(database, "UPDATE runs SET state = :state WHERE id = :id", id=spec.id, state=state)
+    engine = MiniwdlEngine(site.settings, HeadQueue(database, "local", 3), site.root, lambda: "container")
+    for _ in range(2):
+        await engine.forbid(key_of(spec), spec)
+    with pytest.raises((Permanent, Retryable), match="nothing more can be submitted"):
+        await engine.submit(key_of(spec), spec)
+    assert await scalar(database, "SELECT count(*) FROM tasks") == 0
 
 
 async def test_canceling_a_run_that_ended_is_no_error(site: Site) -> None:

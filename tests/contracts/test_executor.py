@@ -19,10 +19,10 @@ import psutil
 import pytest
 
 from tests.contracts.ground import IMAGE, Ground, said
+from wesgate.core.backend import Handle
 from wesgate.core.spec import FileType, Input, Lane, Output, Resources, Step
 from wesgate.core.states import State
 from wesgate.worker.layout import Attempt, is_alive
-from wesgate.worker.sandbox import secret_files
 
 # Steps and their order
 
@@ -78,18 +78,9 @@ async def test_a_step_gets_its_environment_and_none_of_the_services(ground: Grou
 async def test_an_environment_is_in_no_argument_list(ground: Ground) -> None:
     handle = await ground.start(ground.task(ground.sh("echo up; sleep 600", env={"TOKEN": "in-no-list"})))
     await ground.says(handle, "up")
-    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "args"], check=True, capture_output=True, text=True).stdout
     await ground.executor.cancel(handle)
     assert "in-no-list" not in listed
-    await ground.end(handle)
-
-
-async def test_a_value_with_line_breaks_is_in_no_argument_list_either(ground: Ground) -> None:
-    handle = await ground.start(ground.task(ground.sh('echo "$KEY"; sleep 600', env={"KEY": "-----\nno-list-2\n"})))
-    await ground.says(handle, "no-list-2")
-    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
-    await ground.executor.cancel(handle)
-    assert "no-list-2" not in listed
     await ground.end(handle)
 
 
@@ -217,16 +208,6 @@ async def test_another_owners_files_are_refused_even_under_a_root(ground: Ground
         State.SYSTEM_ERROR,
         f"input {ground.inside}/f is not available to this owner: {stranger.data / 'f'}",
     )
-
-
-async def test_nothing_of_one_owner_is_visible_to_another_job(ground: Ground) -> None:
-    if ground.is_plain:
-        pytest.skip("without mounts everything is visible, as the class says")
-    stranger = replace(ground, owner="stranger")
-    (stranger.data / "f").write_text("private")
-    seen = await ground.run(ground.task(f"ls {ground.root} {Path.home()}; cat {stranger.data}/f /etc/shadow"))
-    assert seen.state is State.EXECUTOR_ERROR
-    assert said(seen) == ""
 
 
 # Inputs from the network
@@ -442,9 +423,11 @@ async def test_a_step_killed_for_its_memory_says_so(ground: Ground) -> None:
 
 async def test_a_full_disk_is_named(ground: Ground, small_disk: Path) -> None:
     script = "dd if=/dev/zero of=$I/big bs=1024 count=20000"
-    seen = await ground.run(ground.task(script, volumes=(ground.inside,)))
+    handle = await ground.start(ground.task(script, volumes=(ground.inside,)))
+    seen = await ground.end(handle)
     assert seen.state is State.SYSTEM_ERROR, seen
     assert "no space left" in seen.detail
+    await worker_ended(ground, handle)
     # Without a sandbox a volume is a directory of the owner's, and stays.
     Path(ground.inside, "big").unlink(missing_ok=True)
     assert (await ground.run(ground.task("true"))).state is State.COMPLETE
@@ -486,55 +469,6 @@ async def test_a_hostile_step_ends_with_a_sentence(ground: Ground, step: Step) -
         assert seen.state in (State.SYSTEM_ERROR, State.EXECUTOR_ERROR), seen
 
 
-async def test_an_untrusted_container_has_no_powers(ground: Ground) -> None:
-    if ground.is_plain:
-        pytest.skip("without a sandbox a step has the worker's own rights, as the class says")
-    seen = await ground.run(ground.task("grep -E 'CapEff|NoNewPrivs' /proc/self/status; mount -t tmpfs x /tmp"))
-    assert seen.state is State.EXECUTOR_ERROR
-    assert said(seen).split() == ["CapEff:", "0000000000000000", "NoNewPrivs:", "1"]
-
-
-async def test_a_step_cannot_open_what_changes_the_whole_host(ground: Ground) -> None:
-    if ground.is_plain:
-        pytest.skip("without a sandbox a step has the worker's own rights, as the class says")
-    knobs = "/proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches /proc/sys/kernel/hostname " \
-            "/proc/irq/default_smp_affinity /proc/sysrq-trigger"  # fmt: skip
-    tried = f"for f in {knobs}; do (: >> $f) 2>&1 && echo opened $f; done; readlink /proc/self/ns/uts"
-    seen = await ground.run(ground.task(tried))
-    assert "opened" not in said(seen), seen
-    assert str(Path("/proc/self/ns/uts").readlink()) not in said(seen)
-
-
-async def test_what_other_users_of_the_host_may_not_read_steps_cannot_either(ground: Ground) -> None:
-    if ground.is_plain:
-        pytest.skip("without mounts everything is visible, as the class says")
-    secret = secret_files()
-    assert "/etc/shadow" in secret
-    # Those of a container's image are not the host's.
-    names = " ".join(secret if ground.runtime != "podman" else ("/etc/security/opasswd",))
-    assert said(await ground.run(ground.task(f"for f in {names}; do cat $f; ls -A $f/; done 2>/dev/null"))) == ""
-
-
-async def test_the_files_root_and_the_data_directory_are_hidden_where_their_surroundings_are_shown(
-    ground: Ground, tmp_path: Path
-) -> None:
-    if ground.runtime not in ("process:bubblewrap", "process:namespace"):
-        pytest.skip("this runtime shows nothing of the host, or everything")
-    stranger = replace(ground, owner="stranger")
-    (stranger.data / "f").write_text("private")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "f").write_text("private")
-    around = ground.make(visible=(str(ground.root.parent), str(tmp_path)), private=(str(tmp_path / "data"),))
-    await around.start()
-    own = replace(ground, executor=around)
-    mine = Input(str(ground.data / "mine"), own.input("mine", "mine").url)
-    spec = own.task(f"cat {mine.path}; cat {stranger.data}/f {tmp_path}/data/f; ls {tmp_path}/data", inputs=(mine,))
-    without = own.task(f"cat {stranger.data}/f {tmp_path}/data/f; ls {ground.root} {tmp_path}/data | grep -v :")
-    seen, bare = await own.run(spec), await own.run(without)
-    await around.close()
-    assert (said(seen), said(bare).strip()) == ("mine", ""), (seen, bare)
-
-
 # What is left
 
 
@@ -551,6 +485,13 @@ async def none_left(word: str) -> None:
     """A client of a container ends a moment after its container."""
     while marked(word):
         await asyncio.sleep(0.05)
+
+
+async def worker_ended(ground: Ground, handle: Handle) -> None:
+    """A worker tidies up after it wrote the result."""
+    async with asyncio.timeout(10):
+        while is_alive(Attempt(ground.attempt(handle))):
+            await asyncio.sleep(0.01)
 
 
 def containers(ground: Ground, key: str) -> list[str]:
@@ -635,9 +576,7 @@ def kill_worker(attempt: Path, number: int) -> None:
 async def test_an_ended_attempt_keeps_only_its_records(ground: Ground) -> None:
     handle = await ground.start(ground.task("echo x > $I/a", volumes=(ground.inside,)))
     await ground.end(handle)
-    async with asyncio.timeout(10):
-        while is_alive(Attempt(ground.attempt(handle))):
-            await asyncio.sleep(0.01)
+    await worker_ended(ground, handle)
     kept = {path.name for path in ground.attempt(handle).iterdir()}
     assert kept <= {"task.json", "lock", "worker.json", "worker.log", "started", "status.json", "step-0.json", "logs",
                     "result.json"}  # fmt: skip

@@ -18,8 +18,9 @@ async def test_a_busy_pool_is_waited_for_a_bounded_time(database: Database, monk
     await asyncio.sleep(0.2)
     monkeypatch.setattr(session, "POOL_TIMEOUT_S", 0.5)
     began = time.monotonic()
-    with pytest.raises(Unavailable):
-        await database.fetch_row("SELECT 1")
+    for ask in (database.fetch_row, database.fetch):
+        with pytest.raises(Unavailable):
+            await ask("SELECT 1")
     assert time.monotonic() - began < 1.5
     await asyncio.gather(*busy)
     assert await database.fetch_row("SELECT 1")

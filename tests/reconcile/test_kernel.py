@@ -22,7 +22,7 @@ from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
 from wesgate.reconcile import kernel
 from wesgate.reconcile.kernel import Charge, sweep
-from wesgate.testing import FakeExecutor, FlakyExecutor, ForgetfulExecutor, SlowExecutor, World
+from wesgate.testing import FakeExecutor, FlakyExecutor, ForgetfulExecutor, LyingExecutor, SlowExecutor, World
 
 
 @pytest.fixture
@@ -289,3 +289,16 @@ async def test_cancel_and_completion_racing_give_one_end(any_database: Database,
     ends = "SELECT count(*) FROM history WHERE state IN ('COMPLETE', 'CANCELED') GROUP BY row_id"
     assert {row["count"] for row in await any_database.fetch(ends)} == {1}
     assert not await scalar(any_database, "SELECT count(*) FROM tasks WHERE ended_at IS NULL")
+
+
+@pytest.mark.parametrize("lie", [State.QUEUED, State.INITIALIZING])
+async def test_a_backend_that_lies_moves_no_row_backwards(any_database: Database, somebody: Caller, lie: State) -> None:
+    task, world = await a_task(any_database, somebody), World()
+    await pass_over(any_database, FakeExecutor(world), 2)
+    liar = LyingExecutor(world, says=Observation(lie, report=TaskReport()))
+    await pass_over(any_database, liar, 2)
+    assert (await state(any_database, task), world.started(attempt_key(task, 1))) == ("RUNNING", 1)
+    world.finish(attempt_key(task, 1), State.COMPLETE)
+    await pass_over(any_database, FakeExecutor(world))
+    await pass_over(any_database, liar)
+    assert await state(any_database, task) == "COMPLETE"

@@ -33,8 +33,3 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.RUNNING: frozenset({State.CANCELING}) | _ENDS,
     State.CANCELING: frozenset({State.CANCELED}),
 } | {state: frozenset() for state in TERMINAL}
-
-
-def allowed_from(target: State) -> tuple[State, ...]:
-    """The states that `target` may follow."""
-    return tuple(state for state, following in TRANSITIONS.items() if target in following)

@@ -81,33 +81,28 @@ class Database:
 
     async def fetch_row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
         """One row of a read, in its own implicit transaction."""
-        with unavailable():
-            async with self._borrowed() as connection:
-                return await connection.fetchrow(statement, *arguments, timeout=POOL_TIMEOUT_S)
+        with asked():
+            async with asyncio.timeout(POOL_TIMEOUT_S):  # a statement's own timeout does not cover the wait for a turn
+                pool = await self._read_pool()
+                connection = await pool.acquire()
+                try:
+                    return await connection.fetchrow(statement, *arguments)
+                finally:
+                    await pool.release(connection)
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a read, in its own implicit transaction."""
-        with unavailable():
-            async with self._borrowed() as connection:
+        with asked():
+            async with asyncio.timeout(POOL_TIMEOUT_S):
+                pool = await self._read_pool()
+                connection = await pool.acquire()
+            try:
                 rows: list[asyncpg.Record] = await connection.fetch(
                     statement, *arguments, timeout=STATEMENT_TIMEOUT_MS / 1000
                 )
                 return rows
-
-    @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of the small pool, waited for as long as one of the other pool. A statement's own timeout does
-        not cover the wait; and what the values of a request make Postgres refuse is the request's fault."""
-        async with asyncio.timeout(POOL_TIMEOUT_S):
-            pool = await self._read_pool()
-            connection = await pool.acquire()
-        try:
-            yield connection
-        except asyncpg.PostgresError as error:
-            _refuse(error)
-            raise
-        finally:
-            await pool.release(connection, timeout=POOL_TIMEOUT_S)
+            finally:
+                await pool.release(connection)
 
     async def execute_row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
         """One statement that writes and returns a row, committed on its own."""
@@ -150,13 +145,16 @@ class unavailable:  # noqa: N801  # reads as a statement: `with unavailable():`
             raise Unavailable from error
 
 
-def _refuse(error: asyncpg.PostgresError) -> None:
-    """Raise what the caller can mend: class 22 is a value that a type cannot hold, 54 one over a limit of Postgres."""
-    code = error.sqlstate or ""
-    if code.startswith("22"):
-        raise InvalidRequest("the database cannot hold a value of this request") from error
-    if code.startswith("54"):
-        raise TooLarge("a value of this request is larger than the database can hold") from error
+class asked(unavailable):  # noqa: N801
+    """`unavailable` for the statements of requests: what their values make Postgres refuse is theirs to mend."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        super().__exit__(kind, error, trace)
+        code = (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
+        if code.startswith("22"):  # a value that a type cannot hold
+            raise InvalidRequest("the database cannot hold a value of this request") from error
+        if code.startswith("54"):  # over a limit of Postgres
+            raise TooLarge("a value of this request is larger than the database can hold") from error
 
 
 def _is_passing(error: BaseException) -> bool:

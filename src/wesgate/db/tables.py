@@ -166,7 +166,6 @@ class AttemptRow(Base):
     kind: Mapped[str]
     handle: Mapped[str | None]
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    submit_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
 class HistoryRow(Base):
@@ -204,6 +203,3 @@ class ServiceRow(Base):
 
     single: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
     signing_key: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-KINDS = {"run": RunRow, "task": TaskRow, "instance": InstanceRow}

@@ -144,17 +144,16 @@ class _Plan:
         for shown in [entry for entry in self.entries if isinstance(entry, Mount)]:
             source = self.real(shown.source)
             for path in self.hidden:
-                listing = self.look(path) if within(path, source) else None
+                # Both are real paths; `within` would take longer than all else here.
+                listing = self.look(path) if path == source or path.startswith(source + "/") else None
                 if listing is not None:
                     target = shown.target + path[len(source) :]
                     yield Mount(empty, target) if listing.directory else Mount("/dev/null", target, directory=False)
 
     def _show_below(self, path: str) -> None:
         real = self.real(path)
-        if not any(within(real, secret) for secret in self.hidden):
+        if self._has_wanted(path) or not any(within(real, secret) for secret in self.hidden):
             self.show(path)
-        elif self._has_wanted(path):
-            self.entries.append(Directory(path))
 
     def _has_wanted(self, path: str) -> bool:
         return any(within(target, path) for target in self.wanted)

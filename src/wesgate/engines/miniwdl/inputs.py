@@ -37,7 +37,7 @@ class Places:
 def load_document(workflow: str, places: Places, source: Source) -> WDL.Tree.Document:
     """The workflow's document with all its imports: local ones from the attachments only, others by http(s)."""
     web = workflow.startswith(_WEB)
-    main = workflow if web else str(places.attachments / workflow.removeprefix("file://"))
+    main = workflow if web else str(places.attachments / workflow)
     top = places.attachments.resolve()
 
     async def read_source(uri: str, path: list[str], importer: WDL.Tree.Document | None) -> WDL.Tree.ReadSourceResult:
