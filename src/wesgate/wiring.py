@@ -156,7 +156,7 @@ def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalE
             pids=wanted.pids,
             network=wanted.network,
             visible=tuple(map(str, wanted.visible)),
-            private=(str(settings.data.absolute()),),
+            private=tuple(str(settings.data.absolute() / name) for name in ("postgres", "wake")),
             allow_private=settings.sources.allow_private,
             fetch_timeout_s=settings.sources.fetch_timeout_s,
             fetch_max_bytes=settings.sources.fetch_max_bytes,

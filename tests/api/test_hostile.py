@@ -189,13 +189,14 @@ async def test_the_fields_of_a_form_share_that_limit(
 async def test_a_large_body_does_not_keep_others_waiting(client: httpx.AsyncClient) -> None:
     document = {**HELLO, "inputs": [{"path": f"/in/{n}", "content": "x"} for n in range(60_000)]}
     body, headers = json.dumps(document).encode(), {"content-type": "application/json"}
-    large, waited = asyncio.ensure_future(client.post(f"{TES}/tasks", content=body, headers=headers)), [0.0]
+    sent, waited = time.monotonic(), [0.0]
+    large = asyncio.ensure_future(client.post(f"{TES}/tasks", content=body, headers=headers))
     while not large.done():
         began = time.monotonic()
         await asyncio.sleep(0.001)
         waited.append(time.monotonic() - began)
     assert (await large).status_code == 200
-    assert max(waited) < 0.25
+    assert max(waited) < (time.monotonic() - sent) / 2, "most of it was done where everybody waits"
 
 
 async def test_a_value_that_postgres_cannot_hold_is_the_requests_fault(database: Database) -> None:
