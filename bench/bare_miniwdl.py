@@ -10,9 +10,9 @@ from WDL import CLI
 from WDL.runtime import config, task_container
 from WDL.runtime.backend.cli_subprocess import SubprocessBase
 
-from wesgate.worker.mounts import Mount
-from wesgate.worker.process import SYSTEM_PATH, bubblewrap_options
-from wesgate.worker.sandbox import look, skeleton
+from wesgate.worker.files.mounts import Mount
+from wesgate.worker.runtimes.process import SYSTEM_PATH, bubblewrap_options
+from wesgate.worker.runtimes.sandbox import look, skeleton
 
 
 class Process(SubprocessBase):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.cli.double import Double, Stage, serving
-from wesgate.cli import main, watch
+from wesgate.cli import main
+from wesgate.cli.people import watch
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from starlette.responses import (
 
 from tests.cli.conftest import Cli
 from tests.cli.double import Double, a_run
-from wesgate.cli import client
+from wesgate.cli.people import client
 
 COMMANDS = [["ls"], ["status", "r" * 32], ["logs", "r" * 32], ["cancel", "r" * 32], ["outputs", "r" * 32]]
 

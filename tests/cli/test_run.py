@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.cli.double import Double, a_run, a_task
-from wesgate.cli import watch
+from wesgate.cli.people import watch
 
 WDL = "version 1.0\nworkflow hello {\n  input {\n    File reads\n    Int n = 1\n  }\n}\n"
 

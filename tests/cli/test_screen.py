@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.cli.double import Double, a_run, a_task
-from wesgate.cli.options import connected
-from wesgate.cli.replies import Stand, read_run
-from wesgate.cli.screen import picture, shown_tasks
-from wesgate.cli.watch import Snapshot, look
+from wesgate.cli.people.options import connected
+from wesgate.cli.people.replies import Stand, read_run
+from wesgate.cli.people.screen import picture, shown_tasks
+from wesgate.cli.people.watch import Snapshot, look
 
 RUN = read_run(
     a_run(

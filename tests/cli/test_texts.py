@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from wesgate.cli import wdl
-from wesgate.cli.client import base_url, log_place
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.params import Signature, parameters, unreadable
-from wesgate.cli.replies import Stand, read_log
-from wesgate.cli.submission import find_workflow, named, type_of, version_from
+from wesgate.cli.people import wdl
+from wesgate.cli.people.client import base_url, log_place
+from wesgate.cli.people.params import Signature, parameters, unreadable
+from wesgate.cli.people.replies import Stand, read_log
+from wesgate.cli.people.submission import find_workflow, named, type_of, version_from
 from wesgate.cli.text import clean, took
 
 TEXT = """# import "comment.wdl"

@@ -15,7 +15,7 @@ import pytest
 from tests.contracts.ground import Ground, said
 from wesgate.core.states import State
 from wesgate.executors.local import LocalExecutor, LocalSettings
-from wesgate.worker.sandbox import secret_files
+from wesgate.worker.runtimes.sandbox import secret_files
 
 
 async def test_nothing_of_one_owner_is_visible_to_another_job(ground: Ground) -> None:

@@ -23,7 +23,7 @@ from wesgate.executors.local import CLEAR_TIMEOUT_S, LocalExecutor, LocalSetting
 from wesgate.reconcile.kernel import CALL_TIMEOUT_S
 from wesgate.settings import Local
 from wesgate.worker.layout import Order, read, write
-from wesgate.worker.probe import RUNTIMES
+from wesgate.worker.runtimes.probe import RUNTIMES
 from wesgate.worker.work import FIRST_LOOK_S
 
 

@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from wesgate.cli import operate, people, submit
 from wesgate.cli.errors import CliError
+from wesgate.cli.operators import commands as operators
+from wesgate.cli.people import commands as people
+from wesgate.cli.people import submit
 from wesgate.cli.text import one_line
 
 GUIDE = """
@@ -77,7 +79,7 @@ app.command(epilog="\b\nExamples:\n  wesgate cancel last\n  wesgate cancel 3f2a\
 app.command(epilog="\b\nExamples:\n  wesgate outputs last\n  wesgate outputs last --json | jq -r '.\"qc.plot\"'\n")(
     people.outputs
 )
-operate.register(app)
+operators.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,7 +20,6 @@ from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog, TaskReport
 from wesgate.core.spec import TaskSpec
 from wesgate.core.states import State
-from wesgate.worker.containers import remove
 from wesgate.worker.faults import Fault
 from wesgate.worker.layout import (
     Attempt,
@@ -36,10 +35,11 @@ from wesgate.worker.layout import (
     take_lock,
     write,
 )
-from wesgate.worker.leftovers import kill_marked
-from wesgate.worker.probe import choose, trying
-from wesgate.worker.runtimes import last_line, runtime_name
-from wesgate.worker.sandbox import secret_files
+from wesgate.worker.runtimes.containers import remove
+from wesgate.worker.runtimes.leftovers import kill_marked
+from wesgate.worker.runtimes.probe import choose, trying
+from wesgate.worker.runtimes.runtime import last_line, runtime_name
+from wesgate.worker.runtimes.sandbox import secret_files
 from wesgate.worker.spawn import ForkServer
 
 log = logging.getLogger(__name__)

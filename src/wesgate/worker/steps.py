@@ -18,14 +18,14 @@ from typing import IO
 from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog
 from wesgate.core.spec import Step
-from wesgate.worker.deliver import put
 from wesgate.worker.faults import Fault
-from wesgate.worker.inside import open_regular
+from wesgate.worker.files.deliver import put
+from wesgate.worker.files.inside import open_regular
+from wesgate.worker.files.mounts import Mount, covering, relative
+from wesgate.worker.files.places import container_path
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, StepRecord, tail, write
-from wesgate.worker.mounts import Mount, covering, relative
-from wesgate.worker.places import container_path
-from wesgate.worker.runtimes import Ended, Launch, Runtime, described
+from wesgate.worker.runtimes.runtime import Ended, Launch, Runtime, described
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126

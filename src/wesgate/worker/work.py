@@ -16,19 +16,19 @@ from wesgate.core.paths import within
 from wesgate.core.report import OutputFile, TaskReport
 from wesgate.core.spec import TaskSpec
 from wesgate.core.states import State
-from wesgate.worker.containers import Containers
-from wesgate.worker.deliver import deliver
 from wesgate.worker.faults import Fault, Fenced, StepFault, Stopped
-from wesgate.worker.inside import real_directory
+from wesgate.worker.files.deliver import deliver
+from wesgate.worker.files.inside import real_directory
+from wesgate.worker.files.localize import localize, output_directories, refuse_unsupported_outputs
+from wesgate.worker.files.mounts import Mount, plan, writable_directories
+from wesgate.worker.files.places import container_path, places
+from wesgate.worker.files.points import Points
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, Order, Outcome, Status, StepRecord, read_steps, write
-from wesgate.worker.localize import localize, output_directories, refuse_unsupported_outputs
-from wesgate.worker.mounts import Mount, plan, writable_directories
-from wesgate.worker.places import container_path, places
-from wesgate.worker.points import Points
-from wesgate.worker.process import Plain, Sandboxed
-from wesgate.worker.runtimes import Ended, Runtime, Task, described, runtime_name
-from wesgate.worker.sandbox import PROGRAM_PLACES
+from wesgate.worker.runtimes.containers import Containers
+from wesgate.worker.runtimes.process import Plain, Sandboxed
+from wesgate.worker.runtimes.runtime import Ended, Runtime, Task, described, runtime_name
+from wesgate.worker.runtimes.sandbox import PROGRAM_PLACES
 from wesgate.worker.steps import now, run_step
 from wesgate.worker.wake import wake
 

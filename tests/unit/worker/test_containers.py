@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from wesgate.core.spec import Resources
-from wesgate.worker.containers import limits, mount_option, read_end, split_environment
 from wesgate.worker.faults import Fault
+from wesgate.worker.files.mounts import Mount
 from wesgate.worker.layout import Limits
-from wesgate.worker.mounts import Mount
-from wesgate.worker.runtimes import check_environment, exit_code
+from wesgate.worker.runtimes.containers import limits, mount_option, read_end, split_environment
+from wesgate.worker.runtimes.runtime import check_environment, exit_code
 
 STARTED = {"Status": "exited", "StartedAt": "2026-11-21T03:20:52Z", "OOMKilled": False}
 # What podman 4.3.1 says of a container whose command it could not find.

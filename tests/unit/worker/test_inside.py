@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from wesgate.worker.deliver import matches, put
 from wesgate.worker.faults import Fault, StepFault
-from wesgate.worker.inside import Escape, directory, open_regular, resolve
-from wesgate.worker.mounts import Mount
-from wesgate.worker.points import Points
+from wesgate.worker.files.deliver import matches, put
+from wesgate.worker.files.inside import Escape, directory, open_regular, resolve
+from wesgate.worker.files.mounts import Mount
+from wesgate.worker.files.points import Points
 
 
 def content(mounts: list[Mount], path: str) -> bytes:

@@ -10,10 +10,10 @@ import pytest
 
 from wesgate.core.spec import Input, Step, TaskSpec
 from wesgate.worker.faults import Canceled
+from wesgate.worker.files.localize import localize
+from wesgate.worker.files.places import places
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, Limits
-from wesgate.worker.localize import localize
-from wesgate.worker.places import places
 
 
 class Late(Interrupts):

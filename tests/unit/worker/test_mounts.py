@@ -6,7 +6,7 @@ import pytest
 
 from wesgate.core.spec import FileType, Output, Step, TaskSpec
 from wesgate.worker.faults import Fault
-from wesgate.worker.mounts import Mount, covering, fixed_part, plan, relative
+from wesgate.worker.files.mounts import Mount, covering, fixed_part, plan, relative
 
 
 def backing(path: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from wesgate.core.spec import TaskSpec
 from wesgate.worker.faults import Fault
-from wesgate.worker.places import container_path, host_path, places, scheme
+from wesgate.worker.files.places import container_path, host_path, places, scheme
 
 KEY = "wg-" + "a" * 32 + "-1"
 

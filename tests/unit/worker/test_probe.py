@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wesgate.worker.probe import Try, choose, trying
+from wesgate.worker.runtimes.probe import Try, choose, trying
 
 
 def works(*programs: str, limits: bool = True) -> Try:

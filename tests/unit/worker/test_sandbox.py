@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from wesgate.worker.mounts import Mount
-from wesgate.worker.process import bubblewrap_options, script_text
-from wesgate.worker.sandbox import Directory, Link, Listing, secret_files, skeleton
+from wesgate.worker.files.mounts import Mount
+from wesgate.worker.runtimes.process import bubblewrap_options, script_text
+from wesgate.worker.runtimes.sandbox import Directory, Link, Listing, secret_files, skeleton
 
 HOST = {
     "/usr": Listing(directory=True, names=("bin", "share")),

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from wesgate.cli.client import WesClient
 from wesgate.cli.errors import CliError, ServerProblem
-from wesgate.cli.replies import Log, Run, Stand, is_over
+from wesgate.cli.people.client import WesClient
+from wesgate.cli.people.replies import Log, Run, Stand, is_over
 from wesgate.cli.text import tail
 
 FIRST_PAUSE_S = 0.3

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.cli.errors import UsageProblem
+from wesgate.cli.people.wdl import holds_files, may_hold_files
 from wesgate.cli.text import one_line
-from wesgate.cli.wdl import holds_files, may_hold_files
 
 
 @dataclass(frozen=True, slots=True)

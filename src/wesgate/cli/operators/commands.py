@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from wesgate.cli.configuration import configured
+from wesgate.cli.operators.configuration import configured
 from wesgate.cli.options import Json, print_json
 from wesgate.core.errors import Misconfigured, WesgateError
 from wesgate.settings import Settings, environment, unknown_variables
@@ -82,9 +82,9 @@ def _run(settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -
     import uvloop
 
     from wesgate import wiring
-    from wesgate.cli import operator_log
+    from wesgate.cli.operators import log_format
 
-    operator_log.configure(settings.log_level)
+    log_format.configure(settings.log_level)
     for name in unknown_variables():
         log.warning("settings.unknown", extra={"variable": name})
     told: list[str] = []
@@ -116,7 +116,7 @@ async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> No
 
 
 def _serving() -> ModuleType:
-    from wesgate.cli import serving  # it brings the whole service, which the other commands do without
+    from wesgate.cli.operators import serving  # it brings the whole service, which the other commands do without
 
     return serving
 
@@ -135,7 +135,7 @@ async def _migrate(settings: Settings, *, as_json: bool) -> None:
 
 async def _self_test(settings: Settings, image: str, *, as_json: bool) -> None:
     from wesgate import wiring
-    from wesgate.cli.self_test import OWNER, check
+    from wesgate.cli.operators.self_test import OWNER, check
 
     executor = wiring.local_executor(settings, environment())
     await executor.start()

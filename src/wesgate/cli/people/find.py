@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from wesgate.cli.client import WesClient
 from wesgate.cli.errors import NoSuchRun, UsageProblem
-from wesgate.cli.replies import Log, Run
-from wesgate.cli.report import label
+from wesgate.cli.people.client import WesClient
+from wesgate.cli.people.replies import Log, Run
+from wesgate.cli.people.report import label
 from wesgate.cli.text import one_line
 
 REACH = 10_000

@@ -13,11 +13,11 @@ from wesgate.storage.connections import Network
 from wesgate.storage.http import Bounds, FetchFailed, fetch
 from wesgate.storage.target import redacted
 from wesgate.worker.faults import Fault
-from wesgate.worker.inside import real_directory
+from wesgate.worker.files.inside import real_directory
+from wesgate.worker.files.mounts import Mount, has_wildcards
+from wesgate.worker.files.places import Places, container_path, host_path, scheme
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, Limits
-from wesgate.worker.mounts import Mount, has_wildcards
-from wesgate.worker.places import Places, container_path, host_path, scheme
 
 FETCHES_AT_ONCE = 4
 

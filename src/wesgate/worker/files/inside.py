@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 
 from wesgate.worker.faults import StepFault
-from wesgate.worker.mounts import Mount, covering, relative
+from wesgate.worker.files.mounts import Mount, covering, relative
 
 MAX_LINKS = 40  # as many as Linux itself follows
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.options import DEFAULT_URL, Json, Token, Url, connected, hints, print_json
+from wesgate.cli.options import Json, print_json
+from wesgate.cli.people.options import DEFAULT_URL, Token, Url, connected, hints
 
 if TYPE_CHECKING:
-    from wesgate.cli.client import Form, WesClient
-    from wesgate.cli.submission import Workflow
+    from wesgate.cli.people.client import Form, WesClient
+    from wesgate.cli.people.submission import Workflow
 
 EXAMPLES = """
 \b
@@ -74,8 +75,8 @@ def run(
     Prints the id of the run and returns at once; with --wait or --follow, waits for its end and prints its outputs,
     or what went wrong and where to look. Ctrl-C stops the watching, never the run.
     """
-    from wesgate.cli.params import pair, parameters, unreadable
-    from wesgate.cli.submission import find_workflow, form, with_inputs
+    from wesgate.cli.people.params import pair, parameters, unreadable
+    from wesgate.cli.people.submission import find_workflow, form, with_inputs
 
     found = find_workflow(workflow, attach or [], kind, kind_version)
     values = parameters(params or [], inputs, found.signature)
@@ -87,7 +88,7 @@ def run(
             values = parameters(params or [], inputs, found.signature)
         run_id = _submitted(client, form(_with_version(client, found), values, tags, engine))
         if wait or follow:
-            from wesgate.cli.outcome import see_through
+            from wesgate.cli.people.outcome import see_through
 
             see_through(client, run_id, hints(url), live=follow, as_json=as_json)
         elif as_json:
@@ -101,7 +102,7 @@ def _with_version(client: WesClient, workflow: Workflow) -> Workflow:
     """A language version must be said (WES); where the text is not here to tell it, the server's own list is."""
     from dataclasses import replace
 
-    from wesgate.cli.submission import version_from
+    from wesgate.cli.people.submission import version_from
 
     if workflow.type_version:
         return workflow

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import typer
 
-from wesgate.cli.client import LOG_WINDOW, WesClient
-from wesgate.cli.find import find_task
-from wesgate.cli.replies import Log, Stand, is_over
+from wesgate.cli.people.client import LOG_WINDOW, WesClient
+from wesgate.cli.people.find import find_task
+from wesgate.cli.people.replies import Log, Stand, is_over
+from wesgate.cli.people.watch import poll
 from wesgate.cli.text import clean
-from wesgate.cli.watch import poll
 
 
 @dataclass(frozen=True, slots=True)

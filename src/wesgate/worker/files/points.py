@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wesgate.worker.faults import Fault
-from wesgate.worker.inside import directory
-from wesgate.worker.mounts import Mount, covering, relative
+from wesgate.worker.files.inside import directory
+from wesgate.worker.files.mounts import Mount, covering, relative
 
 
 @dataclass(slots=True)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import typer
 
-from wesgate.cli.client import WesClient
 from wesgate.cli.errors import ServerProblem
 from wesgate.cli.options import print_json
-from wesgate.cli.replies import Log, Run
-from wesgate.cli.report import MANY, Hints, document, failed, failure_lines, output_lines, said
-from wesgate.cli.screen import screen
+from wesgate.cli.people.client import WesClient
+from wesgate.cli.people.replies import Log, Run
+from wesgate.cli.people.report import MANY, Hints, document, failed, failure_lines, output_lines, said
+from wesgate.cli.people.screen import screen
+from wesgate.cli.people.watch import follow, last_lines, patiently, wait
 from wesgate.cli.text import clean, one_line, took
-from wesgate.cli.watch import follow, last_lines, patiently, wait
 from wesgate.core.states import State
 
 INTERRUPTED = 130

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wesgate.core.paths import within
-from wesgate.worker.mounts import Mount
+from wesgate.worker.files.mounts import Mount
 
 # Where programs and their configuration are. Everything else on the host stays hidden: a site's data as well as
 # homes, so that a file must be allowed as an input before a step can read it.

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from wesgate.core.spec import Lane, Step
 from wesgate.worker.faults import Fault
+from wesgate.worker.files.mounts import Mount
 from wesgate.worker.layout import Attempt, Order
-from wesgate.worker.mounts import Mount
 
 KILLED = 137
 """The exit code of what SIGKILL ended: 128 + 9."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from wesgate.cli import wdl
-from wesgate.cli.client import Form
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.params import Signature, absolute
-from wesgate.cli.replies import as_object
+from wesgate.cli.people import wdl
+from wesgate.cli.people.client import Form
+from wesgate.cli.people.params import Signature, absolute
+from wesgate.cli.people.replies import as_object
 
 MAX_TEXT = 10 * 1024 * 1024
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import typer
 
-from wesgate.cli.replies import Log, Stand
-from wesgate.cli.report import counts, label, why
+from wesgate.cli.people.replies import Log, Stand
+from wesgate.cli.people.report import counts, label, why
+from wesgate.cli.people.watch import Snapshot, youngest_first
 from wesgate.cli.text import one_line, took
-from wesgate.cli.watch import Snapshot, youngest_first
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType

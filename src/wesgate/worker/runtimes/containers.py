@@ -16,10 +16,10 @@ from typing import Any
 
 from wesgate.core.spec import Resources, Step
 from wesgate.worker.faults import Fault
+from wesgate.worker.files.mounts import Mount
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Limits, tail
-from wesgate.worker.mounts import Mount
-from wesgate.worker.runtimes import KILLED, Ended, Launch, Task, check_environment, last_line
+from wesgate.worker.runtimes.runtime import KILLED, Ended, Launch, Task, check_environment, last_line
 
 LABEL = "wesgate.key"
 CALL_TIMEOUT_S = 120.0

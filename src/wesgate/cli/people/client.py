@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 import httpx
 
 from wesgate.cli.errors import NoSuchRun, ServerProblem, UsageProblem
-from wesgate.cli.replies import Log, Run, as_object, as_text, error_text, read_log, read_run, read_step
+from wesgate.cli.people.replies import Log, Run, as_object, as_text, error_text, read_log, read_run, read_step
 from wesgate.cli.text import one_line
 
 API = "/ga4gh/wes/v1"

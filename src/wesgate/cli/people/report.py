@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from wesgate.cli.replies import Log, Run, Stand
+from wesgate.cli.people.replies import Log, Run, Stand
 from wesgate.cli.text import clean, columns, moment, one_line, took
 
 MANY = 5

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wesgate.worker.containers import CONFINED
-from wesgate.worker.mounts import Mount
-from wesgate.worker.process import SYSTEM_PATH, UNSHARE, bubblewrap_options, private_file, script_text
-from wesgate.worker.runtimes import last_line
-from wesgate.worker.sandbox import PROGRAM_PLACES, look, skeleton
+from wesgate.worker.files.mounts import Mount
+from wesgate.worker.runtimes.containers import CONFINED
+from wesgate.worker.runtimes.process import SYSTEM_PATH, UNSHARE, bubblewrap_options, private_file, script_text
+from wesgate.worker.runtimes.runtime import last_line
+from wesgate.worker.runtimes.sandbox import PROGRAM_PLACES, look, skeleton
 
 PROBE_TIMEOUT_S = 20.0
 

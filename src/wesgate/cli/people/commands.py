@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.options import DEFAULT_URL, Json, RunName, Token, Url, connected, hints, print_json
+from wesgate.cli.options import Json, print_json
+from wesgate.cli.people.options import DEFAULT_URL, RunName, Token, Url, connected, hints
 from wesgate.core.states import State
 
 STATE_WORDS = ", ".join(State)
@@ -25,7 +26,7 @@ def ls(
     as_json: Json = False,
 ) -> None:
     """List your runs, in the server's order."""
-    from wesgate.cli.report import document
+    from wesgate.cli.people.report import document
     from wesgate.cli.text import columns, moment, one_line, took
 
     wanted = _states(state or [])
@@ -56,9 +57,9 @@ def status(
 
     Exits with 0 however the run stands; with --wait or --follow, with 0 only if it ends COMPLETE.
     """
-    from wesgate.cli.find import find_run
-    from wesgate.cli.outcome import see_through, task_ends
-    from wesgate.cli.report import document, failed, failure_lines, run_lines
+    from wesgate.cli.people.find import find_run
+    from wesgate.cli.people.outcome import see_through, task_ends
+    from wesgate.cli.people.report import document, failed, failure_lines, run_lines
 
     with connected(url, token) as client:
         run_id = find_run(client, run)
@@ -88,8 +89,8 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Print the log of a run's engine, or of one of its tasks."""
-    from wesgate.cli.find import find_run
-    from wesgate.cli.logs import Source, document, print_logs
+    from wesgate.cli.people.find import find_run
+    from wesgate.cli.people.logs import Source, document, print_logs
 
     if follow and as_json:
         raise UsageProblem("--follow prints as it comes and --json prints one document: choose one")
@@ -104,7 +105,7 @@ def logs(
 
 def cancel(run: RunName, url: Url = DEFAULT_URL, token: Token = "", as_json: Json = False) -> None:
     """Cancel a run. It stops soon after; a run that has ended stays as it is."""
-    from wesgate.cli.find import find_run
+    from wesgate.cli.people.find import find_run
     from wesgate.cli.text import clean, one_line
 
     with connected(url, token) as client:
@@ -120,8 +121,8 @@ def cancel(run: RunName, url: Url = DEFAULT_URL, token: Token = "", as_json: Jso
 def outputs(run: RunName, url: Url = DEFAULT_URL, token: Token = "", as_json: Json = False) -> None:
     """Print the outputs of a run that ended COMPLETE, by name."""
     from wesgate.cli.errors import CliError
-    from wesgate.cli.find import find_run
-    from wesgate.cli.report import output_lines
+    from wesgate.cli.people.find import find_run
+    from wesgate.cli.people.report import output_lines
     from wesgate.cli.text import clean, one_line
 
     with connected(url, token) as client:

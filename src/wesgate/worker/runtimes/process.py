@@ -18,11 +18,11 @@ from pathlib import Path
 from signal import SIGKILL
 
 from wesgate.core.spec import Step
+from wesgate.worker.files.mounts import Mount, covering
 from wesgate.worker.layout import tail
-from wesgate.worker.leftovers import MARK, kill_marked
-from wesgate.worker.mounts import Mount, covering
-from wesgate.worker.runtimes import KILLED, Ended, Launch, Task, check_environment, exit_code, last_line
-from wesgate.worker.sandbox import Directory, Entry, Link, look, skeleton
+from wesgate.worker.runtimes.leftovers import MARK, kill_marked
+from wesgate.worker.runtimes.runtime import KILLED, Ended, Launch, Task, check_environment, exit_code, last_line
+from wesgate.worker.runtimes.sandbox import Directory, Entry, Link, look, skeleton
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from wesgate.core.paths import within
 from wesgate.core.spec import FileType, TaskSpec
 from wesgate.worker.faults import Fault
-from wesgate.worker.places import container_path
+from wesgate.worker.files.places import container_path
 
 WILDCARDS = "*?["
 

@@ -13,9 +13,9 @@ from urllib.parse import quote
 from wesgate.core.report import OutputFile
 from wesgate.core.spec import FileType, Output
 from wesgate.worker.faults import Fault
-from wesgate.worker.inside import directory, open_regular, real_directory, resolve
-from wesgate.worker.mounts import Mount, covering, has_wildcards, relative
-from wesgate.worker.places import Places, container_path, host_path
+from wesgate.worker.files.inside import directory, open_regular, real_directory, resolve
+from wesgate.worker.files.mounts import Mount, covering, has_wildcards, relative
+from wesgate.worker.files.places import Places, container_path, host_path
 
 CHUNK_BYTES = 16 << 20
 SET_ID = stat.S_ISUID | stat.S_ISGID

@@ -1,0 +1,1 @@
+"""For operators: run the service, migrate its database, check it."""

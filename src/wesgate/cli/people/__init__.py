@@ -1,0 +1,1 @@
+"""For people: submit runs to any WES server, and see what becomes of them."""

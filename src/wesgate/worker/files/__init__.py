@@ -1,0 +1,1 @@
+"""From a task's paths and URLs to files and back, without being led astray by links."""

@@ -1,0 +1,1 @@
+"""What steps run in: containers, sandboxed processes, plain processes; and which of them works here."""
