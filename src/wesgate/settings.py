@@ -7,11 +7,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+
+STEPS_OWN = ("/tmp", "/var/tmp", "/dev", "/proc")  # noqa: S108  # named, not used
+"""What each sandbox has anew, so that nothing of the host can be shown there."""
 
 
 class _Section(BaseModel):
@@ -101,6 +104,14 @@ class Local(_Section):
     max_attempts: Count = Field(
         default=3, description="tries of a job whose worker or machine was lost; steps that fail are not tried again"
     )
+
+    @field_validator("visible")
+    @classmethod
+    def _can_be_shown(cls, visible: tuple[Path, ...]) -> tuple[Path, ...]:
+        for path in visible:
+            if not path.is_absolute() or any(path.is_relative_to(own) for own in STEPS_OWN):
+                raise ValueError(f"must be absolute paths outside of {', '.join(STEPS_OWN)}: steps have their own")
+        return visible
 
 
 class Executors(_Section):

@@ -23,7 +23,11 @@ from wesgate.ga4gh.service_info import About, EngineInfo, EngineParameter
 from wesgate.identity.callers import Callers
 
 WES, TES = "/ga4gh/wes/v1", "/ga4gh/tes/v1"
-PARAMETERS = [EngineParameter(name, "string", "") for name in ("retries", "fast", "name")]
+PARAMETERS = [
+    EngineParameter("retries", "integer", "0"),
+    EngineParameter("fast", "boolean", "false"),
+    EngineParameter("name", "string", ""),
+]
 TOKEN = "wgr_" + "t" * 43
 
 

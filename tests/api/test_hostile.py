@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.api.conftest import TES, WES
 from tests.builders import HELLO, scalar
-from wesgate.core.errors import InvalidRequest, TooLarge
+from wesgate.api.limits import BodyLimit
+from wesgate.core.errors import InvalidRequest, TooLarge, TooSlow
 from wesgate.db.session import Database
 
 STEP = HELLO["executors"][0]
@@ -197,6 +199,43 @@ async def test_a_large_body_does_not_keep_others_waiting(client: httpx.AsyncClie
         waited.append(time.monotonic() - began)
     assert (await large).status_code == 200
     assert max(waited) < (time.monotonic() - sent) / 2, "most of it was done where everybody waits"
+
+
+async def reads_twice(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await receive()
+
+
+async def never(message: Message) -> None:
+    raise AssertionError(message)
+
+
+def a_request(*pieces: Message, then: asyncio.Event) -> Receive:
+    """What a client sends, and, when the event is set, that it is gone."""
+    waiting = list(pieces)
+
+    async def receive() -> Message:
+        if waiting:
+            return waiting.pop(0)
+        await then.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+async def test_a_request_that_stops_arriving_is_given_up() -> None:
+    half = a_request({"type": "http.request", "body": b"x", "more_body": True}, then=asyncio.Event())
+    with pytest.raises(TooSlow, match=r"for 0\.01 seconds"):
+        await BodyLimit(reads_twice, 10, pause_s=0.01)({"type": "http"}, half, never)
+
+
+async def test_a_client_that_asked_its_question_may_be_silent() -> None:
+    gone = asyncio.Event()
+    whole = a_request({"type": "http.request", "body": b"x", "more_body": False}, then=gone)
+    listening = asyncio.ensure_future(BodyLimit(reads_twice, 10, pause_s=0.01)({"type": "http"}, whole, never))
+    assert not (await asyncio.wait([listening], timeout=0.1))[0]
+    gone.set()
+    await listening
 
 
 async def test_a_value_that_postgres_cannot_hold_is_the_requests_fault(database: Database) -> None:

@@ -69,6 +69,19 @@ async def test_engine_parameters_that_the_engine_does_not_take_are_refused(clien
     assert (await client.get(f"{WES}/runs")).json()["runs"] == []
 
 
+@pytest.mark.parametrize(
+    "given", [{"fast": "maybe"}, {"fast": 1}, *({"retries": text} for text in ("0", "²", "-1", "1e3", "9" * 10, ""))]
+)
+async def test_engine_parameters_that_cannot_be_used_are_refused(
+    client: httpx.AsyncClient, given: dict[str, Any]
+) -> None:
+    form = FORM | {"workflow_engine_parameters": json.dumps(given)}
+    answer = await client.post(f"{WES}/runs", data=form, files=[MAIN])
+    assert answer.status_code == 400
+    assert answer.json()["msg"].startswith(f"workflow_engine_parameters.{next(iter(given))} must be ")
+    assert (await client.get(f"{WES}/runs")).json()["runs"] == []
+
+
 async def test_engine_parameters_are_told_by_service_info(client: httpx.AsyncClient) -> None:
     info = (await client.get(f"{WES}/service-info")).json()
     assert not faults("wes", "ServiceInfo", info)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
+import pwd
 import subprocess
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.contracts.ground import Ground, said
 from wesgate.core.states import State
 from wesgate.executors.local import LocalExecutor, LocalSettings
+from wesgate.settings import STEPS_OWN
 from wesgate.worker.runtimes.sandbox import secret_files
 
 
@@ -56,6 +57,16 @@ async def test_a_step_cannot_open_what_changes_the_whole_host(ground: Ground) ->
     assert str(Path("/proc/self/ns/uts").readlink()) not in said(seen)
 
 
+async def test_a_step_cannot_change_the_hosts_devices(ground: Ground) -> None:
+    if ground.is_plain:
+        pytest.skip("without a sandbox a step has the worker's own rights, as the class says")
+    if ground.runtime == "process:bubblewrap" and os.geteuid() == 0:
+        pytest.skip("bubblewrap binds devices for reading and writing only, as docs/howto/runtimes.md says")
+    mode = Path("/dev/null").stat().st_mode
+    seen = await ground.run(ground.task("chmod 600 /dev/null; echo gone >/dev/null && head -c 1 /dev/zero | wc -c"))
+    assert (said(seen).strip(), Path("/dev/null").stat().st_mode) == ("1", mode), seen
+
+
 async def test_what_other_users_of_the_host_may_not_read_steps_cannot_either(ground: Ground) -> None:
     if ground.is_plain:
         pytest.skip("without mounts everything is visible, as the class says")
@@ -68,12 +79,13 @@ async def test_what_other_users_of_the_host_may_not_read_steps_cannot_either(gro
 
 @pytest.fixture
 def place(pytestconfig: pytest.Config) -> Iterator[Path]:
-    """A directory outside of /tmp, of which a sandbox shows its own."""
+    """A directory outside of those which a sandbox has anew, wherever this checkout lies."""
     assert pytestconfig.cache is not None
-    path = Path(pytestconfig.cache.mkdir("shown"), uuid.uuid4().hex).resolve()
-    path.mkdir()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    around = pytestconfig.cache.mkdir("shown").resolve()
+    if any(around.is_relative_to(own) for own in STEPS_OWN):
+        around = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    with TemporaryDirectory(prefix=".wesgate-test-", dir=around) as path:
+        yield Path(path)
 
 
 async def test_the_files_root_and_the_data_directory_are_hidden_where_their_surroundings_are_shown(

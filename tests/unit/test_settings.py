@@ -80,6 +80,8 @@ def test_lists_are_json_in_the_environment_and_toml_in_the_file(file: File, monk
         ("[limits]\nbody_bytes = 0", "limits.body_bytes"),
         ("[executors.local.slots]\ncpu_cores = -1", "executors.local.slots.cpu_cores"),
         ("[executors.local]\nruntime = 'lxc'", "executors.local.runtime"),
+        ("[executors.local]\nvisible = ['/tmp/refs']", "executors.local.visible"),
+        ("[executors.local]\nvisible = ['refs']", "executors.local.visible"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_with_its_name(file: File, text: str, name: str) -> None:

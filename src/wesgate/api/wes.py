@@ -164,9 +164,12 @@ def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
 
 
 def _check_parameters(engine: EngineInfo, given: Mapping[str, str]) -> None:
-    known = [parameter.name for parameter in engine.parameters]
+    known = {parameter.name: parameter for parameter in engine.parameters}
     if not set(given) <= set(known):
         raise InvalidRequest(f"workflow_engine_parameters: {engine.name} takes {', '.join(known)}")
+    for name, value in given.items():
+        if complaint := known[name].complaint(value):
+            raise InvalidRequest(f"workflow_engine_parameters.{name} {complaint}")
 
 
 async def _check_workflow(found: Context, workflow_url: str, names: list[tuple[str, ...]]) -> None:

@@ -6,6 +6,7 @@
   x NotAuthenticated    no valid credentials                  401
   x InvalidRequest      the request cannot be carried out     400
   x TooLarge            over a stated limit                   413
+  x TooSlow             the request stopped arriving        408
   x Conflict            another request has this key          409
   x Unavailable         the database cannot answer now        503
   x Misconfigured       the service cannot start like this
@@ -42,6 +43,10 @@ class InvalidRequest(WesgateError):
 
 class TooLarge(WesgateError):
     """The request is larger than this service accepts."""
+
+
+class TooSlow(WesgateError):
+    """The request stopped arriving before its end."""
 
 
 class Conflict(WesgateError):

@@ -18,7 +18,7 @@ from wesgate.core.backend import Handle, Observation
 from wesgate.core.errors import Misconfigured, Permanent, Retryable
 from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog, TaskReport
-from wesgate.core.spec import TaskSpec
+from wesgate.core.spec import Lane, TaskSpec
 from wesgate.core.states import State
 from wesgate.worker.faults import Fault
 from wesgate.worker.layout import (
@@ -222,7 +222,7 @@ class LocalExecutor:
             runtime=self._runtime,
             files_root=str(self._root),
             wake=str(self._wake),
-            environment=for_steps(self._environment),
+            environment=for_steps(self._environment, spec.lane),
             failpoints=self._failpoints,
             limits=self._hiding(self._limits),
         )
@@ -287,9 +287,15 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def for_steps(environment: Mapping[str, str]) -> dict[str, str]:
-    """The part of it that steps get which run this machine's programs."""
-    return {name: value for name, value in environment.items() if name == "PATH" or name.lower() in PROXIES}
+def for_steps(environment: Mapping[str, str], lane: Lane) -> dict[str, str]:
+    """The part of it that steps get which run this machine's programs. A site's own certificates are for heads, which
+    fetch documents; other steps might not see the file that they are in."""
+    own = ("SSL_CERT_",) if lane is Lane.HEAD else ()
+    return {
+        name: value
+        for name, value in environment.items()
+        if name == "PATH" or name.lower() in PROXIES or name.startswith(own)
+    }
 
 
 def worker_limits(settings: LocalSettings) -> Limits:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, assert_never
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,22 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class EngineParameter:
-    """A `workflow_engine_parameters` member that an engine takes, with its type and default in words."""
+    """A `workflow_engine_parameters` member that an engine takes. Its values are text, as typed clients want them."""
 
     name: str
-    type: str
+    type: Literal["string", "integer", "boolean"]
     default: str
+
+    def complaint(self, value: str) -> str:
+        """What is wrong with a value; empty if nothing is."""
+        match self.type:
+            case "string":
+                return ""
+            case "integer":
+                return "" if re.fullmatch("0*[1-9][0-9]{0,8}", value) else "must be a whole number from 1 on"
+            case "boolean":
+                return "" if value in ("true", "false") else "must be true or false"
+        assert_never(self.type)
 
 
 @dataclass(frozen=True, slots=True)

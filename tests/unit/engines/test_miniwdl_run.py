@@ -103,11 +103,6 @@ async def test_a_run_may_do_without_the_call_cache(site: Site, tes: TesDouble) -
     assert len(tes.tasks) == 2
 
 
-async def test_an_unknown_engine_parameter_is_named(site: Site) -> None:
-    text = failed(await site.run(HELLO, engine_parameters={"fast": "yes"}), State.EXECUTOR_ERROR)
-    assert "'fast' is not known; there are: task, max_tasks" in text
-
-
 @pytest.mark.parametrize("copy", ["false", "true"])
 @pytest.mark.parametrize("host_paths", [False, True], ids=["mounts", "host"])
 async def test_directories_structs_and_subworkflows_reach_their_tasks(

@@ -11,15 +11,6 @@ from typing import Any
 from wesgate.core.codec import dump, load
 from wesgate.ga4gh.service_info import EngineParameter
 
-ENGINE_PARAMETERS = {
-    "task": "the name of the task to run, in a document of several tasks without a workflow",
-    "max_tasks": "how many tasks of this run may be queued or running at a time",
-    "fail_fast": "true: the first failing task ends the run; false: tasks that already run may end",
-    "call_cache": "false: run every task anew, and keep nothing for later runs",
-    "copy_input_files": "true: tasks get writable copies of their input files",
-}
-"""The `workflow_engine_parameters` that a run may carry."""
-
 
 @dataclass(frozen=True, slots=True)
 class MiniwdlSettings:
@@ -62,13 +53,9 @@ class HeadPlan:
         return load(HeadPlan, json.loads(text))
 
 
-class BadParameter(ValueError):
-    """A workflow engine parameter cannot be used."""
-
-
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """A run's engine parameters, checked."""
+    """A run's engine parameters, in miniwdl's types."""
 
     task: str | None
     max_tasks: int
@@ -78,47 +65,28 @@ class RunOptions:
 
 
 def engine_parameters(settings: MiniwdlSettings) -> list[EngineParameter]:
-    """What service-info says of them."""
-    defaults = {
-        "task": ("string", ""),
-        "max_tasks": ("integer", str(settings.task_concurrency)),
-        "fail_fast": ("boolean", "true"),
-        "call_cache": ("boolean", json.dumps(settings.call_cache)),
-        "copy_input_files": ("boolean", "false"),
-    }
-    return [EngineParameter(name, *defaults[name]) for name in ENGINE_PARAMETERS]
+    """The `workflow_engine_parameters` that a run may carry, as service-info tells them; docs/howto/workflows.md says
+    what they do."""
+    return [
+        EngineParameter("task", "string", ""),
+        EngineParameter("max_tasks", "integer", str(settings.task_concurrency)),
+        EngineParameter("fail_fast", "boolean", "true"),
+        EngineParameter("call_cache", "boolean", json.dumps(settings.call_cache)),
+        EngineParameter("copy_input_files", "boolean", "false"),
+    ]
 
 
 def run_options(plan: HeadPlan) -> RunOptions:
-    """The run's engine parameters over the operator's settings; raises `BadParameter` with a sentence."""
+    """The run's engine parameters, which its submit has checked, over the operator's settings."""
     given = plan.engine_parameters
-    for name in given:
-        if name not in ENGINE_PARAMETERS:
-            raise BadParameter(f"engine parameter {name!r} is not known; there are: {', '.join(ENGINE_PARAMETERS)}")
     ceiling = plan.settings.task_concurrency
     return RunOptions(
         task=given.get("task"),
-        max_tasks=min(_count("max_tasks", given.get("max_tasks", str(ceiling))), ceiling),
-        fail_fast=_truth("fail_fast", given.get("fail_fast", "true")),
-        call_cache=plan.settings.call_cache and _truth("call_cache", given.get("call_cache", "true")),
-        copy_input_files=_truth("copy_input_files", given.get("copy_input_files", "false")),
+        max_tasks=min(int(given.get("max_tasks", ceiling)), ceiling),
+        fail_fast=given.get("fail_fast") != "false",
+        call_cache=plan.settings.call_cache and given.get("call_cache") != "false",
+        copy_input_files=given.get("copy_input_files") == "true",
     )
-
-
-def _truth(name: str, text: str) -> bool:
-    match str(text).strip().lower():
-        case "true":
-            return True
-        case "false":
-            return False
-        case other:
-            raise BadParameter(f"engine parameter {name!r} is {other!r}; it must be true or false")
-
-
-def _count(name: str, text: str) -> int:
-    if not str(text).isascii() or not str(text).isdigit() or not 0 < int(text) < 10**6:
-        raise BadParameter(f"engine parameter {name!r} is {text!r}; it must be a whole number from 1 on")
-    return int(text)
 
 
 def miniwdl_options(plan: HeadPlan, options: RunOptions) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from WDL.runtime.workflow import run_local_workflow
 from wesgate.engines.miniwdl import addresses
 from wesgate.engines.miniwdl.adopt import Adoptable
 from wesgate.engines.miniwdl.client import TesClient
-from wesgate.engines.miniwdl.config import BadParameter, HeadPlan, miniwdl_options, run_options
+from wesgate.engines.miniwdl.config import HeadPlan, miniwdl_options, run_options
 from wesgate.engines.miniwdl.container import Session, TaskLost, TesContainer
 from wesgate.engines.miniwdl.fetch import Source
 from wesgate.engines.miniwdl.inputs import Places, bind_inputs, choose, load_document
@@ -113,7 +113,7 @@ def fault_of(cause: BaseException) -> Fault:
             return Fault.TERMINATED
         case TaskLost() | Interrupted():
             return Fault.SYSTEM
-        case BadParameter() | WDL.Error.RuntimeError() | WDL.Error.SyntaxError() | WDL.Error.ImportError():
+        case WDL.Error.RuntimeError() | WDL.Error.SyntaxError() | WDL.Error.ImportError():
             return Fault.WORKFLOW
         case WDL.Error.ValidationError() | WDL.Error.MultipleValidationErrors():
             return Fault.WORKFLOW
@@ -136,7 +136,7 @@ def sentences(cause: BaseException, directory: Path) -> list[str]:
             return [f"input {cause.__cause__}"]
         case WDL.Error.RuntimeError() | WDL.Error.SyntaxError() | WDL.Error.ValidationError():
             return [located(cause, directory)]
-        case BadParameter() | FetchFailed() | OSError():
+        case FetchFailed() | OSError():
             return [str(cause)]
         case _:
             return [f"miniwdl failed unexpectedly; the run's stderr has the details: {type(cause).__name__}: {cause}"]
