@@ -5,15 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
-import signal
 import statistics
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
 import psutil
 
@@ -46,64 +41,18 @@ def by_turns(rounds: int, *measures: Callable[[], float]) -> list[float]:
 
 
 def adopt_orphans() -> None:
-    """Make detached processes of ours come back to this process when their parent ends, so that their processor time
-    can be counted."""
+    """Make detached processes of ours come back to this process when their parent ends, so that they can be found."""
     if sys.platform != "linux":
-        raise SystemExit("bench: counting the processor time of detached processes needs Linux")
+        raise SystemExit("bench: finding detached processes needs Linux")
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "cannot become the parent of detached processes")
 
 
-class Spent:
-    """Counts the processor time of everything below this process: `with Spent(without="postgres") as spent: …`.
-
-    The kernel adds a process's time to its parent's when the parent waits for it. Children of a process that ignores
-    SIGCHLD are waited for by nobody, so they are looked at every 10 ms while they live: what they do in their last
-    10 ms is missed.
-    """
-
-    def __init__(self, *, without: str) -> None:
-        self.seconds = 0.0
-        self._without = without
-        self._unwaited: dict[tuple[int, float], float] = {}
-        self._ended = threading.Event()
-        self._looking = threading.Thread(target=self._look)
-
-    def __enter__(self) -> Self:
-        self._look_once()
-        self._before = self._waited() + sum(self._unwaited.values())
-        self._looking.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._looking.join()
-        self._look_once()
-        self.seconds = self._waited() + sum(self._unwaited.values()) - self._before
-
-    def _look(self) -> None:
-        while not self._ended.wait(0.01):
-            self._look_once()
-
-    def _look_once(self) -> None:
-        for process in descendants(psutil.Process(), without=self._without):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if _is_unwaited(process):
-                    name = (process.pid, process.create_time())
-                    self._unwaited[name] = max(cpu(process), self._unwaited.get(name, 0.0))
-
-    def _waited(self) -> float:
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        alive = descendants(psutil.Process(), without=self._without)
-        return ended.ru_utime + ended.ru_stime + sum(cpu(process) for process in alive if not _is_unwaited(process))
-
-
-def _is_unwaited(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess, OSError, StopIteration):
-        status = Path(f"/proc/{process.ppid()}/status").read_text()
-        ignored = next(line for line in status.splitlines() if line.startswith("SigIgn:"))
-        return bool(int(ignored.split()[1], 16) >> (signal.SIGCHLD - 1) & 1)
-    return False
+def machine_cpu() -> float:
+    """Seconds of processor time that this machine has spent so far. What short-lived detached processes take, and the
+    kernel on their behalf, is in no other number."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 def cpu(process: psutil.Process) -> float:
@@ -123,21 +72,9 @@ def pss(processes: Iterable[psutil.Process]) -> int:
     return total
 
 
-def descendants(root: psutil.Process, *, without: str = "") -> list[psutil.Process]:
-    """All processes below this one, but for the trees of one name."""
-    found, left_out = [], set[int]()
-    for process in root.children(recursive=True):  # parents come before their children
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.ppid() in left_out or process.name() == without:
-                left_out.add(process.pid)
-            else:
-                found.append(process)
-    return found
-
-
-def bury(known: Iterable[int]) -> None:
-    """Wait for adopted processes that have ended; `known` have somebody else who waits for them."""
+def bury() -> None:
+    """Wait for adopted processes that have ended."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
-            if child.pid not in known and child.status() == psutil.STATUS_ZOMBIE:
+            if child.status() == psutil.STATUS_ZOMBIE:
                 os.waitpid(child.pid, os.WNOHANG)

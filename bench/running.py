@@ -15,7 +15,7 @@ from types import TracebackType
 import httpx
 import psutil
 
-from bench.measure import bury, descendants
+from bench.measure import bury
 
 WESGATE = (sys.executable, "-m", "wesgate")
 _URL = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -42,11 +42,12 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        bury([])
+        bury()
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs because of it, Postgres included: the bench is the only parent of other processes."""
-        return descendants(psutil.Process())
+        everything: list[psutil.Process] = psutil.Process().children(recursive=True)
+        return everything
 
 
 def started(word: str, data: Path, **settings: str) -> Running:
@@ -67,7 +68,7 @@ def started(word: str, data: Path, **settings: str) -> Running:
 def migrate(data: Path) -> None:
     """Make the database of this data directory."""
     subprocess.run([*WESGATE, "migrate", "--data", str(data)], check=True, stdout=subprocess.DEVNULL, cwd="/")
-    bury([])
+    bury()
 
 
 def _url_of(process: subprocess.Popen[str], log: Path) -> str:

@@ -92,5 +92,7 @@ def single(request: Request, name: str) -> str | None:
 
 def several(request: Request, name: str) -> list[str]:
     """A query parameter that may be given any number of times."""
+    if not request.scope["query_string"]:  # to read nothing takes a tenth of a status route's time
+        return []
     values: list[str] = strict.clean(request.query_params.getlist(name), name)
     return values

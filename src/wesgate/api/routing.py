@@ -6,11 +6,11 @@ it does anyway, per request and per route passed by, is more than all the rest o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from wesgate.api import problems
 
@@ -18,13 +18,13 @@ from wesgate.api import problems
 class DirectRoute(APIRoute):
     """Calls its endpoint with the request and the parameters of the path, which are strings."""
 
-    def get_route_handler(self) -> Callable[[Request], Any]:
-        endpoint: Callable[..., Awaitable[Response]] = self.endpoint
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.app = self._serve
 
-        async def handle(request: Request) -> Response:
-            return await endpoint(request, **request.path_params)
-
-        return handle
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response: Response = await self.endpoint(Request(scope, receive, send), **scope["path_params"])
+        await response(scope, receive, send)
 
 
 def add(app: FastAPI, router: APIRouter, base: str, *, described: bool = True) -> None:
