@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,9 @@ from wesgate.db.session import Database
 
 IN_CI = os.environ.get("CI") == "true"
 TEMPLATE = "wesgate_template"
+
+# A script that starts the tests in its background has SIGINT ignored in them, and so in all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(what: str) -> None:
