@@ -163,9 +163,12 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_go_on(server: Double, hello
     command = [sys.executable, "-m", "wesgate", "run", str(hello), "--follow", "--url", server.url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert "RUNNING" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        try:
+            assert "RUNNING" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert f"wesgate status new-run --follow --url {server.url}" in told
     assert "wesgate cancel new-run" in told
