@@ -52,7 +52,10 @@ def main() -> None:
     if unknown := [name for name in names if name not in PARTS]:
         raise SystemExit(f"bench: there is no {', '.join(unknown)}; there are {', '.join(PARTS)}")
     adopt_orphans()
-    print(_table(_measure(names)))
+    rows = _measure(names)
+    print(_table(rows))
+    if missed := [row.name for row in rows if not row.met]:
+        raise SystemExit(f"bench: missed: {', '.join(missed)}")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 LOCAL = "local"
 MINIWDL = "miniwdl"
+OLDEST_POSTGRES = 14
 WDL_VERSIONS = ("draft-2", "1.0", "1.1", "1.2")
 
 
@@ -68,12 +69,8 @@ async def database(settings: Settings, *, upgrade: bool) -> AsyncIterator[Databa
         async with _opened(settings.database_url.get_secret_value(), upgrade=upgrade) as opened:
             yield opened
         return
-    server = await embedded.start(settings.data)
-    try:
-        async with _opened(server.url, upgrade=True) as opened:
-            yield opened
-    finally:
-        await server.close()
+    async with await embedded.start(settings.data) as server, server.kept(), _opened(server.url, upgrade=True) as opened:
+        yield opened
 
 
 @asynccontextmanager
@@ -92,12 +89,20 @@ async def _opened(url: str, *, upgrade: bool) -> AsyncIterator[Database]:
 async def _prepare(opened: Database, *, upgrade: bool) -> None:
     try:
         await opened.wait()
+        await _check_version(opened)
         if upgrade:
             await migrate.upgrade(opened)
         elif not await migrate.is_usable(opened):
             raise Misconfigured("the database is not at this version's schema; run `wesgate migrate` first")
     except DBAPIError as error:
         raise Misconfigured(f"the database refuses: {error.orig}") from error
+
+
+async def _check_version(opened: Database) -> None:
+    row = await opened.fetch_row("SELECT current_setting('server_version_num')::int / 10000 AS major")
+    assert row is not None
+    if row["major"] < OLDEST_POSTGRES:
+        raise Misconfigured(f"the database is Postgres {row['major']}, and wesgate needs {OLDEST_POSTGRES} or newer")
 
 
 @asynccontextmanager

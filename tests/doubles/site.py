@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from wesgate.core.backend import Handle, Observation
 from wesgate.core.report import RunReport
 from wesgate.core.spec import RunSpec
 from wesgate.core.states import State
-from wesgate.engines.miniwdl.addresses import API_DIRECTORY
+from wesgate.engines.miniwdl.addresses import announced
 from wesgate.engines.miniwdl.config import MiniwdlSettings
 from wesgate.engines.miniwdl.engine import MiniwdlEngine, head_task
 
@@ -31,6 +32,7 @@ class Site:
     tes: TesDouble
     settings: MiniwdlSettings = field(default_factory=lambda: MiniwdlSettings(allow_private=True))
     host_paths: bool = False
+    stack: list[AbstractContextManager[Path]] = field(default_factory=list)  # its end is the end of the announcement
 
     def __post_init__(self) -> None:
         self.queue = HostQueue(self.root, self.tes)
@@ -38,8 +40,9 @@ class Site:
     @property
     def engine(self) -> MiniwdlEngine:
         mode = "host" if self.host_paths else "mounts"
-        (self.root / API_DIRECTORY).mkdir(parents=True, exist_ok=True)
-        (self.root / API_DIRECTORY / "double").write_text(self.tes.url)
+        if not self.stack:
+            self.stack.append(announced(self.root, self.tes.url))
+            self.stack[0].__enter__()
         return MiniwdlEngine(self.settings, self.queue, self.root, lambda: mode)
 
     def with_settings(self, **changes: Any) -> Site:

@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.e2e.service import gone, postgres
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WESGATE = Path(sys.executable).with_name("wesgate")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -97,7 +99,7 @@ def mean_quality(reads: Path) -> float:
     return round(sum(scores) / len(scores), 2)
 
 
-def test_the_demo_runs_from_nothing_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_the_demo_shows_what_came_out_and_leaves_nothing_running(tmp_path: Path) -> None:
     environment = os.environ | {"WESGATE": str(WESGATE), "TMPDIR": str(tmp_path)}
     ended = subprocess.run([EXAMPLES / "demo.sh"], env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -106,6 +108,8 @@ def test_the_demo_runs_from_nothing_and_leaves_nothing_running(tmp_path: Path) -
     assert Path(plot.group(1)).is_file()
     assert "ended COMPLETE" in ended.stdout
     assert ended.stdout.endswith("the demo is done\n")
+    (data,) = tmp_path.glob("wesgate-demo.*")
+    assert (gone(data), postgres(data)) == ([], [])
 
 
 @pytest.fixture

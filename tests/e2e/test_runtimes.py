@@ -131,6 +131,22 @@ def test_a_task_of_a_run_is_a_task_of_tes(podman: Service) -> None:
     assert podman.get_text(log["stdout"].removeprefix(podman.url)) == "hello TES\n"
 
 
+def test_a_task_is_in_its_runs_list_with_its_output_while_it_runs(podman: Service) -> None:
+    waits = HELLO.replace("cat letter.txt", "echo so far; sleep 600")
+    submitted = podman.submit(waits, '{"hello.name": "x"}')
+    run_url = f"{WES}/{submitted.json()['run_id']}"
+    found = podman.until(f"{run_url}/tasks", lambda page: any("stdout" in log for log in page["task_logs"]))
+    (log,) = found["task_logs"]
+    assert "start_time" in log
+    assert "end_time" not in log
+    stdout = log["stdout"].removeprefix(podman.url)
+    assert podman.get_text(stdout) in ("", "so far\n")
+    podman.until(run_url, lambda run: run["state"] == "RUNNING")
+    podman.post(f"{run_url}/cancel")
+    assert podman.ended(run_url)["state"] == "CANCELED"
+    assert podman.get_text(stdout) == "so far\n"
+
+
 def test_what_an_owner_ran_before_is_not_run_again(podman: Service) -> None:
     first, second = (tasks(podman, greets(podman, "again")) for _ in range(2))
     assert (len(first), len(second)) == (1, 0)

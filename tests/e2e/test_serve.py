@@ -21,8 +21,11 @@ from tests import ordinary
 from tests.builders import execute
 from tests.e2e.documents import HELLO
 from tests.e2e.service import Service, gone, postgres
+from wesgate import wiring
+from wesgate.core.errors import Misconfigured
 from wesgate.db import embedded, migrate
 from wesgate.db.session import Database
+from wesgate.settings import load
 
 TES, WES = "/ga4gh/tes/v1/tasks", "/ga4gh/wes/v1/runs"
 
@@ -107,6 +110,20 @@ def test_two_services_share_a_data_directory(service: Service, data: Path) -> No
         assert other.ended(run)["state"] == "COMPLETE"
     assert postgres(data) == []
     assert "Traceback" not in other.log()
+
+
+def test_a_database_that_is_killed_is_started_again(service: Service, data: Path) -> None:
+    with together(service):
+        task = a_task(service)
+        min(postgres(data), key=lambda process: process.create_time()).kill()
+        until = time.monotonic() + 30
+        while httpx.get(service.url + task).status_code == 503:
+            assert time.monotonic() < until, service.log()
+            time.sleep(0.1)
+        assert service.ended(task)["state"] == "COMPLETE"
+        assert service.ended(a_task(service))["state"] == "COMPLETE"
+        assert "database.gone" in service.log()
+    assert postgres(data) == []
 
 
 def test_the_later_of_two_services_takes_no_runs_with_it(service: Service, data: Path) -> None:
@@ -199,7 +216,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(data: Path) -> None:
 
 
 def test_no_address_that_others_reach_is_bound(data: Path) -> None:
-    refused(wesgate("serve", "--data", str(data), "--host", "0.0.0.0"), 3, "0.0.0.0 is not")
+    refused(wesgate("serve", "--data", str(data), "--host", "0.0.0.0"), 2, "0.0.0.0 is not")
 
 
 @pytest.mark.parametrize(
@@ -208,8 +225,8 @@ def test_no_address_that_others_reach_is_bound(data: Path) -> None:
         ({"port": "many"}, 2, "setting port (WESGATE_PORT)"),
         ({"executors__local__runtim": "podman"}, 2, "executors.local.runtim"),
         ({"files__allowed": "/data"}, 2, "WESGATE_FILES__ALLOWED='["),
-        ({"failpoints": "nowhere=kill"}, 3, "no failpoint 'nowhere=kill'"),
-        ({"database_url": "secret"}, 3, "WESGATE_DATABASE_URL is not as"),
+        ({"failpoints": "nowhere=kill"}, 2, "no failpoint 'nowhere=kill'"),
+        ({"database_url": "secret"}, 2, "WESGATE_DATABASE_URL is not as"),
         ({"config": "/nonexistent/wesgate.toml"}, 2, "no settings file /nonexistent/wesgate.toml"),
     ],
 )
@@ -230,7 +247,17 @@ def test_a_settings_file_that_cannot_be_is_told_in_one_line(data: Path, text: st
 
 def test_a_data_directory_that_cannot_be_made_is_told_in_one_line(data: Path) -> None:
     (data / "file").touch()
-    refused(wesgate("serve", "--data", str(data / "file")), 3, f"{data}/file")
+    refused(wesgate("serve", "--data", str(data / "file")), 2, f"{data}/file")
+
+
+async def test_a_postgres_that_is_too_old_is_refused(
+    data: Path, embedded_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "OLDEST_POSTGRES", 99)
+    settings = load(data=data, database_url=embedded_url)
+    with pytest.raises(Misconfigured, match=r"is Postgres \d\d, and wesgate needs 99 or newer"):
+        async with wiring.database(settings, upgrade=True):
+            pass
 
 
 def test_a_database_that_refuses_is_told_in_one_line(data: Path, embedded_url: str) -> None:

@@ -42,6 +42,8 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 
 _LOOK_AGAIN_S = 0.01
+_WATCH_S = 1.0
+_WATCH_AT_LEAST_S = 30.0
 _UNSEEN = 0  # what SO_PEERCRED says of a process in another PID namespace
 _LONGEST_LOG_BYTES = 1_000_000
 _SETTINGS = {
@@ -98,6 +100,17 @@ class EmbeddedPostgres:
                     await _leave(self.place, users)
             finally:
                 os.close(users)
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Start the server again whenever it is gone, for as long as the block lasts: the kernel may have killed it for
+        its memory, and nobody else would."""
+        keeper = asyncio.create_task(_keep(self.place))
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.wait([keeper])
 
     async def __aenter__(self) -> EmbeddedPostgres:
         return self
@@ -220,6 +233,26 @@ async def _bring_up(place: Place) -> None:
         if time.monotonic() > until:
             raise Misconfigured(_with_log(place, _silent(place)))
         await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+async def _keep(place: Place) -> None:
+    pause = _WATCH_S
+    while True:
+        await asyncio.sleep(pause)
+        try:
+            if _is_gone(place):
+                log.warning("database.gone", extra={"directory": str(place.cluster)})
+                async with _locked(place):
+                    await _bring_up(place)
+            pause = _WATCH_S
+        except (WesgateError, OSError) as error:
+            pause = min(2 * pause, _WATCH_AT_LEAST_S)
+            log.error("database.not_started", extra={"error": str(error), "again_in_s": pause})  # noqa: TRY400
+
+
+def _is_gone(place: Place) -> bool:
+    with _file(place, "server.lock") as server:
+        return _take(server)
 
 
 def _silent(place: Place) -> str:

@@ -307,11 +307,13 @@ def test_where_no_api_is_announced_is_a_service_that_is_away(tmp_path: Path) -> 
 def test_an_api_is_announced_for_as_long_as_it_is_there(tmp_path: Path) -> None:
     directory = tmp_path / addresses.API_DIRECTORY
     with addresses.announced(tmp_path, "http://127.0.0.1:1/"):
-        (directory / "killed").write_text("http://127.0.0.1:3")
         with addresses.announced(tmp_path, "http://127.0.0.1:2"):
+            (directory / "killed").write_text("http://127.0.0.1:3")  # nobody holds it, and a stranger may listen there
             assert sorted(addresses.read(directory)) == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
         assert addresses.read(directory) == ["http://127.0.0.1:1"]
-    assert list(directory.iterdir()) == []
+    assert [path.name for path in directory.iterdir()] == ["killed"]
+    with addresses.announced(tmp_path, "http://127.0.0.1:1") as own:
+        assert list(directory.iterdir()) == [own]
 
 
 def test_a_task_that_is_in_no_list_is_asked_for_alone(tmp_path: Path) -> None:

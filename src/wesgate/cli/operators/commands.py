@@ -87,16 +87,17 @@ def _run(settings: Settings, work: Callable[[asyncio.Event], Awaitable[None]]) -
     log_format.configure(settings.log_level)
     for name in unknown_variables():
         log.warning("settings.unknown", extra={"variable": name})
-    told: list[str] = []
+    failures: list[WesgateError] = []
     try:
         wiring.prepare(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_stopped(work))
     except* WesgateError as errors:
-        told = [f"wesgate: {error}" for error in _each(errors)]
-    if told:
-        print(*told, sep="\n", file=sys.stderr)
-        raise typer.Exit(3)
+        failures = list(_each(errors))
+    if failures:
+        print(*(f"wesgate: {error}" for error in failures), sep="\n", file=sys.stderr)
+        # The second means that starting again may help, and the first that it will not.
+        raise typer.Exit(2 if any(isinstance(error, Misconfigured) for error in failures) else 3)
 
 
 def _each(errors: BaseExceptionGroup[WesgateError]) -> Iterator[WesgateError]:
@@ -149,7 +150,8 @@ async def _self_test(settings: Settings, image: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"executor": "local", "runtime": executor.runtime, "checks": found})
     if failed := [name for name, wrong in found.items() if wrong]:
-        raise Misconfigured(f"{len(failed)} of {len(found)} checks failed")
+        print(f"wesgate: {len(failed)} of {len(found)} checks failed", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _silent(_: str) -> None:

@@ -15,7 +15,7 @@ import uvicorn
 from wesgate import wiring
 from wesgate.api.dependencies import Context
 from wesgate.app import create_app
-from wesgate.core.errors import Misconfigured, WesgateError
+from wesgate.core.errors import Unavailable, WesgateError
 from wesgate.settings import Settings, environment
 
 BACKLOG = 512
@@ -117,7 +117,7 @@ def bound(settings: Settings) -> Iterator[socket.socket]:
         try:
             listener.bind((settings.host, settings.port))
         except OSError as error:
-            raise Misconfigured(
+            raise Unavailable(
                 f"cannot listen at {settings.host}:{settings.port}: {error.strerror}; choose another with --port"
             ) from error
         listener.listen(BACKLOG)

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 API_DIRECTORY = "api"
 
@@ -35,13 +36,24 @@ def announced(files_root: Path, url: str) -> Iterator[Path]:
 
 
 def read(directory: Path) -> list[str]:
-    """All announced URLs, each once. `OSError` if the directory cannot be read."""
+    """All URLs where a process serves the API now, each once. `OSError` if the directory cannot be read. What a process
+    that was killed had announced is left out: another program may listen there by now, and would be sent the token."""
     urls = []
     for path in sorted(directory.iterdir()):
         with contextlib.suppress(FileNotFoundError):  # its process has stopped just now
             if not path.name.startswith("."):
-                urls.append(path.read_text(encoding="utf-8").strip().rstrip("/"))
+                with path.open(encoding="utf-8") as file:
+                    if _is_held(file):
+                        urls.append(file.read().strip().rstrip("/"))
     return list(dict.fromkeys(urls))
+
+
+def _is_held(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _sweep(directory: Path) -> None:
