@@ -12,6 +12,7 @@ from tests.builders import a_task, execute, scalar
 from wesgate.core.backend import Handle
 from wesgate.core.decide import Phase
 from wesgate.core.owner import Caller
+from wesgate.core.report import TaskReport
 from wesgate.core.spec import Kind
 from wesgate.core.states import State
 from wesgate.db import leases, owners
@@ -61,6 +62,15 @@ async def test_a_row_that_is_not_due_is_left_alone(any_database: Database, someb
     assert await claim(any_database) == []
 
 
+@pytest.mark.parametrize("ahead", ["due_at = now() + interval '1 h'", "lease_until = now() + interval '1 h'"])
+async def test_a_clock_that_was_set_back_keeps_no_row_waiting(
+    any_database: Database, somebody: Caller, ahead: str
+) -> None:
+    task = await a_task(any_database, somebody)
+    await execute(any_database, f"UPDATE tasks SET {ahead}")
+    assert [item.row.id for item in await claim(any_database)] == [task]
+
+
 async def test_the_longest_wait_comes_first(any_database: Database, somebody: Caller) -> None:
     late, early = await a_task(any_database, somebody), await a_task(any_database, somebody)
     await execute(any_database, "UPDATE tasks SET due_at = now() - interval '1 h' WHERE id = :id", id=early)
@@ -81,9 +91,7 @@ async def test_a_holder_whose_lease_moved_on_can_write_nothing(any_database: Dat
     async with any_database.transaction() as connection:
         assert not await leases.submitting(connection, Kind.TASK, [(stale, 1, "")])
         assert not await leases.submitted(connection, Kind.TASK, [(stale, Handle("job"))])
-        assert not await leases.become(
-            connection, Kind.TASK, [Outcome(stale, State.COMPLETE, "", ended=True, report=None)]
-        )
+        assert not await leases.become(connection, Kind.TASK, [Outcome(stale, State.COMPLETE, "")])
         assert not await leases.wait(connection, Kind.TASK, [Pause(stale, stale.now)])
     assert await scalar(any_database, "SELECT state FROM tasks WHERE id = :id", id=task) == "QUEUED"
     assert await scalar(any_database, "SELECT count(*) FROM attempts") == 0
@@ -95,9 +103,7 @@ async def test_a_cancel_that_came_meanwhile_stands(any_database: Database, someb
     await execute(any_database, "UPDATE tasks SET state = 'CANCELING' WHERE id = :id", id=task)
     async with any_database.transaction() as connection:
         assert not await leases.submitting(connection, Kind.TASK, [(mine, 1, "")])
-        assert not await leases.become(
-            connection, Kind.TASK, [Outcome(mine, State.RUNNING, "", ended=False, report=None)]
-        )
+        assert not await leases.become(connection, Kind.TASK, [Outcome(mine, State.RUNNING, "")])
 
 
 async def test_phases_follow_what_was_committed(any_database: Database, somebody: Caller) -> None:
@@ -127,7 +133,7 @@ async def test_a_wake_up_during_the_work_is_not_lost(any_database: Database, som
 
 async def test_a_row_with_news_is_claimed_before_it_is_due(any_database: Database, somebody: Caller) -> None:
     task, other = await a_task(any_database, somebody), await a_task(any_database, somebody)
-    await execute(any_database, "UPDATE tasks SET due_at = now() + interval '1 h'")
+    await execute(any_database, "UPDATE tasks SET due_at = now() + interval '5 min'")
     async with any_database.statements() as connection:
         claims = await leases.claim(connection, Kind.TASK, "fake", "one", 100, [task, uuid4()])
     assert [claim.row.id for claim in claims] == [task]
@@ -154,7 +160,7 @@ async def test_an_end_is_written_with_its_report_in_one_go(any_database: Databas
     (mine,) = await claim(any_database)
     async with any_database.transaction() as connection:
         await leases.submitting(connection, Kind.TASK, [(mine, 1, "")])
-        end = Outcome(mine, State.COMPLETE, "", ended=True, report={"outputs": []})
+        end = Outcome(mine, State.COMPLETE, "", TaskReport())
         assert await leases.become(connection, Kind.TASK, [end]) == {task}
     whole = "SELECT ended_at IS NOT NULL AND lease_holder IS NULL AND due_at IS NULL FROM tasks WHERE id = :id"
     assert await scalar(any_database, whole, id=task)

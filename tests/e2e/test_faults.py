@@ -3,12 +3,13 @@ code twice, and nothing is left running."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.conftest import missing
 from tests.contracts.conftest import CONTAINERS_CONF
 from tests.contracts.ground import IMAGE
 from tests.contracts.image import build_image
-from tests.e2e.service import ENDED, Service, gone, left_running, postgres, working
+from tests.e2e.service import ENDED, PATIENCE_S, Service, gone, left_running, postgres, working
 from wesgate.core.failpoints import FAILPOINTS
 from wesgate.db.session import Database
 
@@ -37,15 +38,17 @@ task count {
 
 OF_CANCEL = ("api-cancel-committed", "queue-canceled", "reconcile-canceled")
 OF_LOSS = ("reconcile-cleared",)
-OF_FORBIDDING = tuple(name for name in FAILPOINTS if name.endswith("-forbidden"))
+OF_FORBIDDING = ("reconcile-forbidden",)
+OF_GIVING_BACK = ("reconcile-given-back",)
 WORKERS = [name for name in FAILPOINTS if name.startswith("worker-")]
+BEFORE_THE_STEP = ("worker-claimed", "worker-started")
 
 # A run is three rows: itself, its head, and the head's task. The first hit of the submit protocol is the run's, the
 # second the head's, the third the task's; a head's request to TES is the second that the API accepts.
 HITS_OF_A_RUN = {
-    "api-before-commit": 2, "api-after-commit": 2, "reconcile-claimed": 4, "reconcile-polled": 4,
-    "reconcile-submitting": 3, "reconcile-called": 3, "reconcile-submitted": 3, "reconcile-become": 4,
-    "executor-directory": 2, "executor-spawned": 2,
+    "api-before-commit": 2, "api-after-commit": 2, "reconcile-admitted": 2, "reconcile-claimed": 4,
+    "reconcile-polled": 4, "reconcile-submitting": 3, "reconcile-called": 3, "reconcile-submitted": 3,
+    "reconcile-become": 4, "executor-directory": 2, "executor-spawned": 2,
 }  # fmt: skip
 HITS_OF_A_TASK = {"reconcile-claimed": 3, "reconcile-polled": 2, "reconcile-become": 2}
 
@@ -56,7 +59,7 @@ def deaths(hits: Mapping[str, int], *prefixes: str) -> list[str]:
     return [
         f"{name}=kill@{hit}"
         for name in FAILPOINTS
-        if name.startswith(prefixes) and name not in (*OF_CANCEL, *OF_LOSS, *OF_FORBIDDING)
+        if name.startswith(prefixes) and name not in (*OF_CANCEL, *OF_LOSS, *OF_FORBIDDING, *OF_GIVING_BACK)
         for hit in range(1, hits.get(name, 1) + 1)
     ]
 
@@ -99,6 +102,18 @@ def quick(service: Service, database: Database) -> Service:
     return service
 
 
+async def attempts(database: Database, lane: str) -> int:
+    """How many attempts the latest task of a lane has had."""
+    statement = "SELECT max(number) FROM attempts JOIN tasks ON tasks.id = row_id WHERE lane = $1"
+    return int((await database.fetch(statement, lane))[0]["max"] or 0)
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await holds():
+            await asyncio.sleep(0.05)
+
+
 async def ends_and_attempts(database: Database) -> list[tuple[int, int]]:
     """For each run, head and task, how often it ended and how many attempts it had."""
     statement = """
@@ -111,7 +126,8 @@ async def ends_and_attempts(database: Database) -> list[tuple[int, int]]:
 
 def test_every_failpoint_is_in_one_of_the_lists() -> None:
     listed = {death.partition("=")[0] for death in [*IN_A_RUN, *IN_A_TASK]}
-    assert {*listed, *WORKERS, *OF_CANCEL, *OF_LOSS, *OF_FORBIDDING} == set(FAILPOINTS)
+    assert {*listed, *WORKERS, *OF_CANCEL, *OF_LOSS, *OF_FORBIDDING, *OF_GIVING_BACK} == set(FAILPOINTS)
+    assert all((IN_A_RUN, IN_A_TASK, WORKERS)), "an empty list tests nothing"
 
 
 @pytest.mark.parametrize("death", IN_A_RUN)
@@ -177,6 +193,57 @@ def test_a_lost_worker_is_replaced_when_attempts_are_left(name: str, quick: Serv
     assert 1 <= starts(quick) <= attempts
     assert quick.stop() == 0
     assert gone(quick.data) == []
+
+
+@pytest.mark.parametrize("lane", ["head", "task"])
+@pytest.mark.parametrize("name", WORKERS)
+async def test_a_run_outlives_a_worker_dying_at(name: str, lane: str, quick: Service, database: Database) -> None:
+    """The service is killed when the head asks for its task, so that either's worker is armed and not the other's."""
+    tries, of_task = {"executors__local__max_attempts": "1000"}, lane == "task"
+    armed(quick, f"api-before-commit=kill@2{'' if of_task else f',{name}=kill'}", **tries)
+    run = quick.submit(WORKFLOW).json()["run_id"]
+    enough = 1 if name == "worker-result" else 2
+    if of_task or name not in BEFORE_THE_STEP:
+        quick.died()
+    if of_task:
+        armed(quick, f"{name}=kill", **tries)
+    if of_task or name in BEFORE_THE_STEP:
+        await until(lambda: at_least(database, lane, enough))
+        quick.kill()
+    quick.start(**tries)
+    log = quick.ended(f"{WES}/{run}")
+    assert log["state"] == "COMPLETE", log
+    assert [ends for ends, _ in await ends_and_attempts(database)] == [1] * 3
+    assert await at_least(database, lane, enough), "its worker was to die"
+    assert 1 <= len(log["outputs"]["w.starts"]) <= await attempts(database, "task")
+    assert quick.stop() == 0
+    assert gone(quick.data) == []
+
+
+async def at_least(database: Database, lane: str, number: int) -> bool:
+    return await attempts(database, lane) >= number
+
+
+@pytest.mark.parametrize("name", OF_GIVING_BACK)
+async def test_a_task_canceled_while_it_is_claimed_never_starts_though_the_service_dies_at(
+    name: str, quick: Service, database: Database
+) -> None:
+    armed(quick, f"reconcile-claimed=sleep:3000,{name}=kill")
+    posting = asyncio.create_task(asyncio.to_thread(asked, lambda: quick.post(TES, json=counting(quick))))
+    await until(lambda: found(database, "SELECT 1 FROM tasks WHERE lease_holder IS NOT NULL"))
+    await database.fetch("UPDATE tasks SET state = 'CANCELING'")
+    quick.died()
+    await posting
+    armed(quick, "")
+    (task,) = quick.get(TES)["tasks"]
+    assert quick.ended(f"{TES}/{task['id']}")["state"] == "CANCELED"
+    assert (starts(quick), await ends_and_attempts(database)) == (0, [(1, 0)])
+    assert quick.stop() == 0
+    assert gone(quick.data) == []
+
+
+async def found(database: Database, statement: str) -> bool:
+    return bool(await database.fetch(statement))
 
 
 @pytest.mark.parametrize("death", ["api-cancel-committed=kill", "reconcile-canceled=kill"])
@@ -261,32 +328,39 @@ def test_a_running_task_is_adopted_after_the_service_was_killed(service: Service
     assert starts(service) == 1
 
 
-def test_a_reboot_ends_or_repeats_everything_that_ran(service: Service) -> None:
-    """All processes are gone at once, the files stay."""
-    service.start()
-    task = service.post(TES, json=sleeping()).json()["id"]
+@pytest.mark.parametrize("told", [signal.SIGSTOP, signal.SIGTERM], ids=["killed", "told"])
+def test_a_reboot_ends_or_repeats_everything_that_ran(told: signal.Signals, service: Service) -> None:
+    """All processes are gone at once, or are asked to go and then killed; the files stay."""
+    armed(service, "")
+    task = service.post(TES, json=counting(service, then="sleep 600")).json()["id"]
     run = service.submit(WORKFLOW.replace("echo", "sleep 1; echo")).json()["run_id"]
     service.until(f"{TES}/{task}", lambda found: found["state"] == "RUNNING")
     service.until(f"{WES}/{run}/status", lambda found: found["state"] == "RUNNING")
-    reboot(service)
-    service.start(executors__local__max_attempts="3")
-    assert service.ended(f"{WES}/{run}")["state"] == "COMPLETE"
+    reboot(service, told)
+    armed(service, "")
+    log = service.ended(f"{WES}/{run}")
+    assert log["state"] == "COMPLETE", log
+    (call,) = service.get(f"{TES}?view=FULL&tag_key=wesgate-run&tag_value={run}")["tasks"]
+    assert 1 <= len(log["outputs"]["w.starts"]) <= len(call["logs"])
     service.until(f"{TES}/{task}", lambda found: found["state"] == "RUNNING")
     service.post(f"{TES}/{task}:cancel")
     assert service.ended(f"{TES}/{task}")["state"] == "CANCELED"
+    assert 1 <= starts(service) <= len(service.get(f"{TES}/{task}?view=FULL")["logs"])
     assert service.stop() == 0
     assert gone(service.data) == []
 
 
-def reboot(service: Service) -> None:
-    """All at once: a worker that sees its step die first would call that the step's failure."""
-    service.kill()
-    processes = [*working(service.data), *postgres(service.data)]
-    for number in (signal.SIGSTOP, signal.SIGKILL):
+def reboot(service: Service, told: signal.Signals = signal.SIGSTOP) -> None:
+    """Everything is told this, then killed. Without a word, a worker that sees its step die first would call that the
+    step's failure."""
+    assert service.process is not None
+    processes = [psutil.Process(service.process.pid), *working(service.data), *postgres(service.data)]
+    for number in (told, signal.SIGKILL):
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-    psutil.wait_procs(processes, 10)
+        psutil.wait_procs(processes, 10 if number != signal.SIGSTOP else 0)
+    service.kill()
 
 
 def test_a_clean_stop_ends_the_database_and_leaves_the_work(service: Service) -> None:

@@ -22,8 +22,9 @@ from wesgate.core.states import State
 from wesgate.db import owners, tasks
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
+from wesgate.reconcile import service
 from wesgate.reconcile.kernel import Charge
-from wesgate.reconcile.service import LONGEST_SLEEP_S, Reconciler
+from wesgate.reconcile.service import LONGEST_SLEEP_S, Reconciler, Signal
 from wesgate.testing import FakeExecutor, Seen, SlowExecutor, World
 from wesgate.worker.wake import wake
 
@@ -51,7 +52,7 @@ async def test_a_cancel_is_taken_up_without_waiting_for_the_next_look(database: 
     task, backend = await a_task(database, caller), FakeExecutor()
     async with listening(database) as ear, running(Reconciler(database, [charge(backend)], None)):
         await ear.until([task], State.RUNNING)
-        await execute(database, "UPDATE tasks SET due_at = now() + interval '1 h'")
+        await execute(database, "UPDATE tasks SET due_at = now() + interval '5 min'")
         await tasks.cancel(database, caller, task)
         await ear.until([task], State.CANCELED)
     assert ("canceled", attempt_key(task, 1)) in backend.world.ledger
@@ -164,12 +165,19 @@ async def test_a_killed_ones_leases_are_given_back_by_the_next(
 ) -> None:
     wake_dir = short_tmp / uuid4().hex[:8]
     dead, task = await killed(wake_dir), await a_task(database, caller)
-    taken = "UPDATE tasks SET lease_holder = :dead, lease_until = now() + interval '1 h', lease_epoch = 1"
+    taken = "UPDATE tasks SET lease_holder = :dead, lease_until = now() + interval '50 s', lease_epoch = 1"
     await execute(database, taken, dead=dead)
     loops = Reconciler(database, [charge(FakeExecutor(life=ends_at_once))], wake_dir)
     async with listening(database) as ear, running(loops):
         await ear.until([task], State.COMPLETE)
     assert list(wake_dir.iterdir()) == []
+
+
+async def test_a_busy_loop_looks_for_free_slots_though_it_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    signal = Signal()
+    assert [signal.heard()[1], signal.heard()[1]] == [True, False]
+    monkeypatch.setattr(service, "ADMIT_EVERY_S", 0.0)
+    assert signal.heard()[1]
 
 
 async def test_a_workers_push_is_looked_at_at_once(database: Database, caller: Caller, short_tmp: Path) -> None:
@@ -178,7 +186,7 @@ async def test_a_workers_push_is_looked_at_at_once(database: Database, caller: C
     loops = Reconciler(database, [charge(FakeExecutor(world))], wake_dir)
     async with listening(database) as ear, running(loops):
         await ear.until([task], State.RUNNING)
-        await execute(database, "UPDATE tasks SET due_at = now() + interval '1 h'")
+        await execute(database, "UPDATE tasks SET due_at = now() + interval '5 min'")
         world.finish(attempt_key(task, 1), State.COMPLETE)
         wake(str(wake_dir), attempt_key(task, 1))
         await ear.until([task], State.COMPLETE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import types
 import typing
 from collections.abc import Hashable, Mapping
@@ -13,6 +15,9 @@ from uuid import UUID
 
 T = TypeVar("T")
 
+# What Postgres holds in no text: https://www.postgresql.org/docs/current/datatype-json.html
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
 
 def dump(value: Any) -> dict[str, Any]:
     """A dataclass as a JSON object."""
@@ -23,6 +28,23 @@ def load(kind: type[T], data: Mapping[str, Any]) -> T:
     """A JSON object as a dataclass of this kind; unknown keys are left out, so that a newer writer can be read."""
     hints = _hints(typing.cast(Hashable, kind))
     return kind(**{name: _typed(hints[name], value) for name, value in data.items() if name in hints})
+
+
+def storable(value: Any) -> Any:
+    """A string, or JSON, as a database and any reader of JSON can hold it. NUL and lone surrogates (a file name that
+    is not UTF-8) become U+FFFD; a number that is not finite becomes its name, which `float` and JavaScript's `Number`
+    read back: https://protobuf.dev/programming-guides/json/"""
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case dict():
+            return {storable(key): storable(item) for key, item in value.items()}
+        case list():
+            return [storable(item) for item in value]
+        case _:
+            return value
 
 
 def learn(*kinds: type) -> None:

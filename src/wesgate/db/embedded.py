@@ -247,7 +247,7 @@ async def _keep(place: Place) -> None:
             pause = _WATCH_S
         except (WesgateError, OSError) as error:
             pause = min(2 * pause, _WATCH_AT_LEAST_S)
-            log.error("database.not_started", extra={"error": str(error), "again_in_s": pause})  # noqa: TRY400
+            log.error("database.not_started", extra={"error": str(error), "again_in_s": pause})
 
 
 def _is_gone(place: Place) -> bool:

@@ -18,10 +18,11 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from wesgate.core import codec
 from wesgate.core.backend import Handle
 from wesgate.core.decide import Phase, Row
 from wesgate.core.spec import Kind
-from wesgate.core.states import State
+from wesgate.core.states import TERMINAL, State
 
 LEASE = timedelta(seconds=30)
 """How long a claim holds. A sweep stops acting before it ends, so nothing is extended."""
@@ -34,10 +35,12 @@ CLAIM = """
             ON attempts.row_id = wanted.id AND attempts.number = wanted.attempt
         WHERE wanted.backend = :backend                        -- one loop per backend: a slow one delays no other
           AND wanted.due_at IS NOT NULL                        -- it wants something; ended and waiting rows do not,
-          AND (wanted.due_at <= now()                          -- now, or somebody has news of it
-               OR wanted.id = ANY(:news))
+          AND (wanted.due_at <= now()                          -- now, or somebody has news of it,
+               OR wanted.id = ANY(:news)
+               OR wanted.due_at > now() + interval '10 min')   -- or the clock was set back: nothing waits so long
           AND (wanted.lease_until IS NULL                      -- nobody works on it,
-               OR wanted.lease_until < now())                  -- or whoever did is gone
+               OR wanted.lease_until < now()                   -- or whoever did is gone,
+               OR wanted.lease_until > now() + interval '1 min')  -- or the clock was set back
         ORDER BY wanted.due_at                                 -- the longest wait first
         LIMIT :limit
         FOR UPDATE OF wanted SKIP LOCKED                       -- what another claims now is not ours
@@ -162,13 +165,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A state to write, with the attempt's report as JSON."""
+    """A state to write, with the attempt's report."""
 
     claim: Claim
     state: State
     detail: str
-    ended: bool
-    report: dict[str, Any] | None
+    report: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class Pause:
     missing_since: datetime | None = None
     failures: int = 0
     detail: str | None = None
-    report: dict[str, Any] | None = None
+    report: Any = None
 
 
 async def claim(
@@ -201,7 +203,7 @@ async def submitting(
         **_fence([claimed for claimed, _, _ in wanted]),
         "states": [claimed.row.state.value for claimed, _, _ in wanted],
         "attempts": [attempt for _, attempt, _ in wanted],
-        "details": [detail for _, _, detail in wanted],
+        "details": [codec.storable(detail) for _, _, detail in wanted],
         "kind": kind.value,
     }
     return await _ids(connection, SUBMITTING, kind, values)
@@ -221,9 +223,9 @@ async def become(connection: AsyncConnection, kind: Kind, outcomes: Sequence[Out
         **_fence([outcome.claim for outcome in outcomes]),
         "states": [outcome.claim.row.state.value for outcome in outcomes],
         "targets": [outcome.state.value for outcome in outcomes],
-        "details": [outcome.detail for outcome in outcomes],
-        "ended": [outcome.ended for outcome in outcomes],
-        "reports": [_json(outcome.report) for outcome in outcomes],
+        "details": [codec.storable(outcome.detail) for outcome in outcomes],
+        "ended": [outcome.state in TERMINAL for outcome in outcomes],
+        "reports": [_news(outcome.claim, outcome.report) for outcome in outcomes],
         "soon": _SOON,
     }
     return await _ids(connection, BECOME, kind, values)
@@ -237,8 +239,8 @@ async def wait(connection: AsyncConnection, kind: Kind, pauses: Sequence[Pause])
         "untils": [pause.until for pause in pauses],
         "missing": [pause.missing_since for pause in pauses],
         "failures": [pause.failures for pause in pauses],
-        "details": [pause.detail for pause in pauses],
-        "reports": [_json(pause.report) for pause in pauses],
+        "details": [codec.storable(pause.detail) for pause in pauses],
+        "reports": [_news(pause.claim, pause.report) for pause in pauses],
     }
     return await _ids(connection, WAIT, kind, values)
 
@@ -303,8 +305,12 @@ def _of(kind: Kind, statement: str) -> TextClause:
     return text(statement.format(table=f"{kind}s", own=_OWN[kind]))
 
 
-def _json(report: dict[str, Any] | None) -> str | None:
-    return None if report is None else json.dumps(report)
+def _news(claim: Claim, report: Any) -> str | None:
+    """The report as JSON, if it says something that the row does not have yet."""
+    if report is None:
+        return None
+    told = codec.storable(codec.dump(report))
+    return None if told == claim.row.report else json.dumps(told, allow_nan=False)
 
 
 def _parsed(value: Any) -> dict[str, Any] | None:

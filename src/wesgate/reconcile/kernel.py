@@ -13,13 +13,13 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, assert_never
 from uuid import UUID
 
-from wesgate.core import codec
 from wesgate.core.backend import Backend, Handle, Observation
 from wesgate.core.decide import Become, Cancel, Phase, Submit, Wait, decide
-from wesgate.core.errors import Permanent, Retryable
+from wesgate.core.errors import Permanent, Retryable, Unavailable
 from wesgate.core.failpoints import failpoint
 from wesgate.core.spec import Kind, Lane, attempt_key
 from wesgate.core.states import TERMINAL, State
@@ -38,9 +38,13 @@ SOON = timedelta(seconds=1)
 LONGEST_BACKOFF_S = 300.0
 GIVE_UP_AFTER = 300
 """Submits that failed in a row, about a day of them: then a task ends with the last reason."""
+UNSEEN = timedelta(minutes=10)
+"""A job that was told to stop for so long, and could not be looked at, counts as stopped."""
+UNSTORABLE = "what became of it cannot be stored"
 
 Reply = TypeVar("Reply")
-Looks = Mapping[Handle, Observation[Any]] | Retryable
+Looks = Mapping[Handle, Observation[Any] | Retryable]
+"""How each job stands, or why that could not be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ async def sweep(
     ends = asyncio.get_running_loop().time() + ACT_FOR_S
     async with database.statements() as connection:
         for lane, capacity in charge.capacities.items() if admit else ():
-            await slots.admit(connection, charge.name, lane, capacity)
+            if await slots.admit(connection, charge.name, lane, capacity):
+                failpoint("reconcile-admitted")
         claims = await leases.claim(connection, charge.kind, charge.name, holder, BATCH, news)
     if claims:
         failpoint("reconcile-claimed")
@@ -87,24 +92,30 @@ class Pass:
 
     async def run(self) -> None:
         try:
-            looks = await self._look()
-            slow, submits = self._decide(looks)
+            handles = [claim.row.handle for claim in self.claims if claim.row.handle]
+            looks = await self._look(handles) if handles else {}
+            if handles:
+                failpoint("reconcile-polled")
+            stops, submits = self._decide(looks)
             await self._write()
-            await self._together(slow)
+            await self._together(stops)
             await self._submit_all(submits)
             await self._write()
         finally:
             await self._give_back()
 
-    async def _look(self) -> Looks:
-        handles = [claim.row.handle for claim in self.claims if claim.row.handle]
-        if not handles:
-            return {}
+    async def _look(self, handles: Sequence[Handle]) -> Looks:
         try:
-            looks = await self._call(self.charge.backend.poll(handles))
+            return await self._call(self.charge.backend.poll(handles))
         except Exception as error:
-            return self._passing("poll", error)
-        failpoint("reconcile-polled")
+            failed = self._passing("poll", error)
+            if isinstance(error, Retryable | TimeoutError) or len(handles) == 1:
+                return dict.fromkeys(handles, failed)
+        # The fault may be one job's: each is looked at alone, so that it hides no other.
+        alone = await self._together(partial(self._look, [handle]) for handle in handles)
+        looks: dict[Handle, Observation[Any] | Retryable] = {}
+        for handle, look in zip(handles, alone, strict=True):
+            looks |= {handle: failed} if look is None else look
         return looks
 
     def _decide(self, looks: Looks) -> tuple[list[Callable[[], Awaitable[None]]], list[tuple[Claim, Submit]]]:
@@ -112,29 +123,37 @@ class Pass:
         stops: list[Callable[[], Awaitable[None]]] = []
         submits: list[tuple[Claim, Submit]] = []
         for claim in self.claims:
-            if isinstance(looks, Retryable) and claim.row.phase is Phase.SUBMITTED:
-                self.pauses.append(_backoff(claim, looks))
+            seen = looks.get(claim.row.handle or Handle(""))
+            if isinstance(seen, Retryable):
+                if claim.row.state is State.CANCELING:
+                    stops.append(self._stop_unseen(claim, seen))
+                else:
+                    self.pauses.append(_backoff(claim, seen))
                 continue
-            seen = None if isinstance(looks, Retryable) else looks.get(claim.row.handle or Handle(""))
             match decide(claim.row, seen, claim.now):
                 case Wait() as wait:
-                    self.pauses.append(_pause(claim, wait))
+                    self.pauses.append(Pause(claim, wait.until, wait.missing_since, report=wait.report))
                 case Become(clear=False) as end:
                     self.outcomes.append(_outcome(claim, end))
                 case Become() as end:
-                    stops.append(_bind(self._clear, claim, end))
+                    stops.append(partial(self._clear, claim, end))
                 case Cancel() as cancel:
-                    stops.append(_bind(self._cancel, claim, cancel))
+                    stops.append(partial(self._cancel, claim, Pause(claim, cancel.until)))
                 case Submit() as submit:
                     submits.append((claim, submit))
                 case action:
                     assert_never(action)
         return stops, submits
 
+    def _stop_unseen(self, claim: Claim, error: Retryable) -> Callable[[], Awaitable[None]]:
+        if claim.now - claim.row.state_since > UNSEEN:
+            return partial(self._clear, claim, Become(State.CANCELED, clear=True))
+        return partial(self._cancel, claim, _backoff(claim, error))
+
     async def _submit_all(self, wanted: Sequence[tuple[Claim, Submit]]) -> None:
         """The submit protocol: clear an old attempt away, commit SUBMITTING, find or submit, commit the handle."""
-        ready: list[tuple[Claim, Submit]] = []
-        await self._together(_bind(self._clear_earlier, claim, submit, ready) for claim, submit in wanted)
+        cleared = await self._together(partial(self._clear_earlier, *each) for each in wanted)
+        ready = [each for each, is_cleared in zip(wanted, cleared, strict=True) if is_cleared]
         if not ready or self._is_late():
             return
         async with self.database.statements() as connection:
@@ -142,23 +161,23 @@ class Pass:
                 connection, self.charge.kind, [(claim, submit.attempt, submit.detail) for claim, submit in ready]
             )
         failpoint("reconcile-submitting")
-        await self._together(_bind(self._submit, claim, submit) for claim, submit in ready if claim.row.id in ours)
+        await self._together(partial(self._submit, *each) for each in ready if each[0].row.id in ours)
         failpoint("reconcile-called")
         if self.done:
             async with self.database.statements() as connection:
                 self.settled |= await leases.submitted(connection, self.charge.kind, self.done)
             failpoint("reconcile-submitted")
 
-    async def _clear_earlier(self, claim: Claim, submit: Submit, ready: list[tuple[Claim, Submit]]) -> None:
-        """Ready is whose earlier attempt, if there was one, is gone without a trace."""
+    async def _clear_earlier(self, claim: Claim, submit: Submit) -> bool:
+        """Whether its earlier attempt, if there was one, is gone without a trace."""
         if submit.attempt > claim.row.attempt and claim.row.handle:
             try:
                 await self._call(self.charge.backend.cancel(claim.row.handle))
             except Exception as error:
                 self.pauses.append(_backoff(claim, self._passing("cancel", error)))
-                return
+                return False
             failpoint("reconcile-cleared")
-        ready.append((claim, submit))
+        return True
 
     async def _submit(self, claim: Claim, submit: Submit) -> None:
         key = attempt_key(claim.row.id, submit.attempt)
@@ -169,14 +188,14 @@ class Pass:
             failpoint("reconcile-found")
             if handle is None and claim.row.state is State.CANCELING:
                 await self._call(self.charge.backend.forbid(key, spec))
-                self.outcomes.append(_outcome(claim, Become(State.CANCELED, "canceled before it was submitted")))
+                failpoint("reconcile-forbidden")
+                self.outcomes.append(Outcome(claim, State.CANCELED, "canceled before it was submitted"))
                 return
             if handle is None:
                 handle = await self._call(self.charge.backend.submit(key, spec))
             self.done.append((claim, handle))
         except Permanent as error:
-            end = State.CANCELED if claim.row.state is State.CANCELING else State.SYSTEM_ERROR
-            self.outcomes.append(_outcome(claim, Become(end, str(error))))
+            self.outcomes.append(_failure(claim, str(error)))
         except Exception as error:
             await self._failed(claim, key, self._passing("submit", error))
 
@@ -187,16 +206,17 @@ class Pass:
             return
         try:
             await self._call(self.charge.backend.forbid(key, self._spec(claim)))
-            self.outcomes.append(_outcome(claim, Become(State.SYSTEM_ERROR, f"it could not be submitted: {error}")))
+            failpoint("reconcile-forbidden")
+            self.outcomes.append(_failure(claim, f"it could not be submitted: {error}"))
         except Exception:
             self.pauses.append(_backoff(claim, error))
 
-    async def _cancel(self, claim: Claim, cancel: Cancel) -> None:
+    async def _cancel(self, claim: Claim, then: Pause) -> None:
         try:
             if claim.row.handle:
                 await self._call(self.charge.backend.cancel(claim.row.handle))
             failpoint("reconcile-canceled")
-            self.pauses.append(Pause(claim, cancel.until))
+            self.pauses.append(then)
         except Exception as error:
             self.pauses.append(_backoff(claim, self._passing("cancel", error)))
 
@@ -212,17 +232,44 @@ class Pass:
     async def _write(self) -> None:
         outcomes, pauses = self.outcomes, self.pauses
         self.outcomes, self.pauses = [], []
-        if not outcomes and not pauses:
+        items: list[Outcome | Pause] = [*outcomes, *pauses]
+        try:
+            await self._store(items)
+        except Unavailable:
+            raise
+        except Exception:
+            # One value that cannot be stored fails the statement of all rows: each alone, then.
+            for item in items:
+                if item.claim.row.id not in self.settled:
+                    await self._store_alone(item)
+        if outcomes:
+            failpoint("reconcile-become")
+        if pauses:
+            failpoint("reconcile-waited")
+
+    async def _store(self, items: Sequence[Outcome | Pause]) -> None:
+        outcomes = [item for item in items if isinstance(item, Outcome)]
+        pauses = [item for item in items if isinstance(item, Pause)]
+        if not items:
             return
         async with self.database.statements() as connection:
             if outcomes:
                 self.settled |= await leases.become(connection, self.charge.kind, outcomes)
             if pauses:
                 self.settled |= await leases.wait(connection, self.charge.kind, pauses)
-        if outcomes:
-            failpoint("reconcile-become")
-        if pauses:
-            failpoint("reconcile-waited")
+
+    async def _store_alone(self, item: Outcome | Pause) -> None:
+        """Write one row; what the database refuses of it is left out, and a job that runs goes on."""
+        for told in (item, *_less(item)):
+            try:
+                await self._store([told])
+            except Unavailable:
+                raise
+            except Exception as error:
+                reason = str(getattr(error, "orig", error)).partition("\n")[0][:200]  # not the statement's values
+                log.error("reconcile.refused", extra={"row": str(item.claim.row.id), "error": reason})
+            else:
+                return
 
     async def _give_back(self) -> None:
         """Rows that somebody changed meanwhile, or that this pass did not come to, wait for no lease to run out."""
@@ -230,6 +277,7 @@ class Pass:
         if left:
             async with self.database.statements() as connection:
                 await leases.give_back(connection, self.charge.kind, left)
+            failpoint("reconcile-given-back")
 
     def _spec(self, claim: Claim) -> Any:
         try:
@@ -246,18 +294,18 @@ class Pass:
         async with asyncio.timeout_at(until):
             return await call
 
-    async def _together(self, acts: Iterable[Callable[[], Awaitable[None]]]) -> None:
-        """Run these, at most AT_ONCE at a time, and begin none late. None of them raises for a fault of its own row."""
+    async def _together(self, acts: Iterable[Callable[[], Awaitable[Reply]]]) -> list[Reply | None]:
+        """Run these, at most AT_ONCE at a time, and begin none late: None stands for what was not begun. None of them
+        raises for a fault of its own row."""
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def one(act: Callable[[], Awaitable[None]]) -> None:
+        async def one(act: Callable[[], Awaitable[Reply]]) -> Reply | None:
             async with gate:
-                if not self._is_late():
-                    await act()
+                return None if self._is_late() else await act()
 
         async with asyncio.TaskGroup() as group:
-            for act in acts:
-                group.create_task(one(act))
+            begun = [group.create_task(one(act)) for act in acts]
+        return [task.result() for task in begun]
 
     def _passing(self, verb: str, error: Exception) -> Retryable:
         """An error of a backend as one that may pass. What is no `Retryable` is a fault of ours or of the row, and is
@@ -272,10 +320,6 @@ class Pass:
         return Retryable(f"{name} failed to {verb}: {type(error).__name__}")
 
 
-def _bind(act: Callable[..., Awaitable[None]], *arguments: Any) -> Callable[[], Awaitable[None]]:
-    return lambda: act(*arguments)
-
-
 def _backoff(claim: Claim, error: Retryable) -> Pause:
     failures = claim.row.failures + 1
     delay = min(LONGEST_BACKOFF_S, 2.0 ** min(failures, 10)) * random.uniform(0.5, 1)  # noqa: S311  # spreads retries
@@ -283,17 +327,18 @@ def _backoff(claim: Claim, error: Retryable) -> Pause:
     return Pause(claim, until, claim.row.missing_since, failures, detail=f"waiting to try again: {error}")
 
 
-def _pause(claim: Claim, wait: Wait) -> Pause:
-    return Pause(claim, wait.until, wait.missing_since, report=_news(claim, wait.report))
-
-
 def _outcome(claim: Claim, end: Become) -> Outcome:
-    return Outcome(claim, end.state, end.detail, end.state in TERMINAL, _news(claim, end.report))
+    return Outcome(claim, end.state, end.detail, end.report)
 
 
-def _news(claim: Claim, report: Any) -> dict[str, Any] | None:
-    """The report as JSON, if it says something that the row does not have yet."""
-    if report is None:
-        return None
-    told = codec.dump(report)
-    return None if told == claim.row.report else told
+def _failure(claim: Claim, detail: str) -> Outcome:
+    """The end of a row that cannot be carried out; one that is being canceled is canceled by it."""
+    return Outcome(claim, State.CANCELED if claim.row.state is State.CANCELING else State.SYSTEM_ERROR, detail)
+
+
+def _less(refused: Outcome | Pause) -> list[Outcome | Pause]:
+    """What is written of a row when this cannot be: the first that can."""
+    later = _backoff(refused.claim, Retryable(UNSTORABLE))
+    if isinstance(refused, Outcome) and refused.state in TERMINAL:
+        return [_failure(refused.claim, f"a fault of this service: {UNSTORABLE}"), later]
+    return [later]

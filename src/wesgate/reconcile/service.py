@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 LONGEST_SLEEP_S = 30.0
 """How long a loop rests when nothing is due and nobody wakes it."""
 SHORTEST_SLEEP_S = 0.02
+ADMIT_EVERY_S = 1.0
+"""A loop that is kept busy may be deaf to the database without knowing it: it looks for free slots so often anyway."""
 TIDY_EVERY_S = 6 * 3600.0
 
 
@@ -34,6 +37,7 @@ class Signal:
         self.woken = asyncio.Event()
         self._news: set[UUID] = set()
         self._admit = True
+        self._admitted = 0.0
 
     def tell(self, row_id: UUID) -> None:
         """There is news of this row."""
@@ -47,7 +51,10 @@ class Signal:
 
     def heard(self) -> tuple[frozenset[UUID], bool]:
         """The rows of which there is news, and whether slots may be free; from here on it counts anew."""
-        heard = frozenset(self._news), self._admit
+        now = time.monotonic()
+        admit = self._admit or now - self._admitted >= ADMIT_EVERY_S
+        heard = frozenset(self._news), admit
+        self._admitted = now if admit else self._admitted
         self.woken.clear()
         self._news.clear()
         self._admit = False
