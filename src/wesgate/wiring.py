@@ -69,9 +69,12 @@ async def database(settings: Settings, *, upgrade: bool) -> AsyncIterator[Databa
         async with _opened(settings.database_url.get_secret_value(), upgrade=upgrade) as opened:
             yield opened
         return
-    async with await embedded.start(settings.data) as server, server.kept():
-        async with _opened(server.url, upgrade=True) as opened:
-            yield opened
+    async with (
+        await embedded.start(settings.data) as server,
+        server.kept(),
+        _opened(server.url, upgrade=True) as opened,
+    ):
+        yield opened
 
 
 @asynccontextmanager

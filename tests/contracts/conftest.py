@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,25 @@ runtime = "runc"
 network_backend = "netavark"
 """
 
-LOCAL = ("podman", "process:bubblewrap", "process:namespace", "process:plain")
-"""The runtimes of the local executor that are proven here. Docker shares podman's code and its command line."""
+# The registry of the tests speaks http.
+REGISTRIES_CONF = """
+[[registry]]
+location = "127.0.0.1"
+insecure = true
+"""
+
+LOCAL = ("podman", "docker", "process:bubblewrap", "process:namespace", "process:plain")
+"""The runtimes of the local executor that are proven here. Docker's client is the real one; behind it podman answers
+Docker's API, since dockerd cannot run in every place where tests run. So what is proven of docker is our command line,
+what its client does with it, and what we read from its replies; not what dockerd itself does."""
+
+CONTAINERS = ("podman", "docker")
+
+NOT_BEHIND_DOCKER = {
+    "test_a_command_that_is_not_there_is_the_steps_own_error": "podman's service tells docker's client nothing of it"
+}
+"""What the API that podman serves cannot carry. Docker's client gets `unable to upgrade to tcp, received 409` and ends
+with 1; from dockerd it gets the reason and ends with 127, which tests/unit/worker/test_containers.py reads."""
 
 EXECUTORS = ("fake", *LOCAL)
 """Every executor, the fake in the same list: nothing is faked that the real ones would not do."""
@@ -56,9 +74,11 @@ class AnyExecutor:
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a service that has a secret."""
-    path = tmp_path_factory.mktemp("containers") / "containers.conf"
-    path.write_text(CONTAINERS_CONF)
-    return {**os.environ, "CONTAINERS_CONF": str(path), "WESGATE_SECRET": "hidden"}
+    folder = tmp_path_factory.mktemp("containers")
+    settings = {"CONTAINERS_CONF": CONTAINERS_CONF, "CONTAINERS_REGISTRIES_CONF": REGISTRIES_CONF}
+    for name, text in settings.items():
+        (folder / name).write_text(text)
+    return {**os.environ, **{name: str(folder / name) for name in settings}, "WESGATE_SECRET": "hidden"}
 
 
 @pytest.fixture(scope="session")
@@ -67,15 +87,18 @@ async def grounds(
 ) -> AsyncIterator[Grounds]:
     """The local executor with each runtime, started when it is first asked for."""
     made: dict[str, Ground] = {}
+    docker: dict[str, str] = {}
     async with AsyncExitStack() as stack:
 
         async def ground_of(runtime: str) -> Ground:
             if runtime not in made:
                 name = runtime.replace(":", "-")
                 places = tmp_path_factory.mktemp(name).resolve(), short_tmp / f"wake-{name}"
-                if runtime == "podman":
+                if runtime in CONTAINERS:
                     _need_image(environment, tmp_path_factory.mktemp("image"))
-                made[runtime] = await stack.enter_async_context(_ground(runtime, *places, environment))
+                if runtime == "docker" and not docker:
+                    docker["DOCKER_HOST"] = stack.enter_context(_docker_api(short_tmp, environment))
+                made[runtime] = await stack.enter_async_context(_ground(runtime, *places, environment | docker))
             return made[runtime]
 
         yield ground_of
@@ -97,8 +120,28 @@ async def _ground(runtime: str, root: Path, wake: Path, environment: dict[str, s
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(wake / "ear"))
         ear.setblocking(False)
-        yield Ground(runtime, make, executor, root, ear)
+        # Whoever starts them, all containers here are podman's.
+        yield Ground("podman" if runtime in CONTAINERS else runtime, make, executor, root, ear)
     await executor.close()
+
+
+@contextmanager
+def _docker_api(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """The address of a Docker API that podman serves."""
+    place = folder / "docker.sock"
+    # It ends by itself if these tests are killed. What it starts leaves files where it was started.
+    command = ["podman", "system", "service", "--time=900", f"unix://{place}"]
+    server = subprocess.Popen(command, env=environment, cwd=folder)
+    try:
+        for _ in range(100):
+            if place.exists():
+                break
+            time.sleep(0.05)
+        yield f"unix://{place}"
+    finally:
+        # Asked to end, it would wait for the connections of what a failed test left running.
+        server.kill()
+        server.wait()
 
 
 def _need_image(environment: dict[str, str], scratch: Path) -> None:
@@ -111,6 +154,8 @@ def _need_image(environment: dict[str, str], scratch: Path) -> None:
 @pytest.fixture(params=LOCAL)
 async def ground(request: pytest.FixtureRequest, grounds: Grounds) -> Ground:
     """The local executor with each runtime, for an owner who was never seen before."""
+    if request.param == "docker" and request.node.originalname in NOT_BEHIND_DOCKER:
+        pytest.skip(NOT_BEHIND_DOCKER[request.node.originalname])
     return replace(await grounds(request.param), owner=uuid.uuid4().hex)
 
 

@@ -24,7 +24,8 @@ Seen = Observation[TaskReport]
 
 @dataclass
 class Ground:
-    """An executor, one owner's files, and an ear for its wake-ups."""
+    """An executor, one owner's files, and an ear for its wake-ups. `runtime` is what steps run in: podman's containers
+    also where docker's client starts them."""
 
     runtime: str
     make: Callable[..., LocalExecutor]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -14,11 +18,13 @@ import pytest
 
 from tests.contracts.ground import Ground, Seen, said
 from wesgate.core.backend import Handle
+from wesgate.core.errors import Permanent, Retryable
 from wesgate.core.failpoints import FAILPOINTS, FailpointRaised, arm
 from wesgate.core.spec import TaskSpec, attempt_key
 from wesgate.core.states import State
 from wesgate.executors.local import LocalExecutor
-from wesgate.worker.layout import Attempt, take_lock
+from wesgate.worker.layout import Attempt, WorkerProcess, read, write
+from wesgate.worker.runtimes.leftovers import marked
 
 OF_WORKER = sorted(name for name in FAILPOINTS if name.startswith("worker-"))
 OF_EXECUTOR = sorted(name for name in FAILPOINTS if name.startswith("executor-"))
@@ -76,12 +82,19 @@ async def test_many_submits_of_one_key_at_once_start_one_worker(ground: Ground) 
     others = [ground.make() for _ in range(3)]
     for other in others:
         await other.start()
-    handles = await asyncio.gather(*(each.submit(key, spec) for each in (ground.executor, *others)))
+    handles = await asyncio.gather(*(submitted(each, key, spec) for each in (ground.executor, *others)))
     for other in others:
         await other.close()
     assert len(set(handles)) == 1
     assert (await ground.end(handles[0])).state is State.COMPLETE
     assert runs(ground) == 1
+
+
+async def submitted(executor: LocalExecutor, key: str, spec: TaskSpec) -> Handle:
+    """The handle, however long somebody else takes to start the worker."""
+    while True:
+        with suppress(Retryable):
+            return await executor.submit(key, spec)
 
 
 async def test_a_second_worker_of_a_started_attempt_runs_nothing(ground: Ground) -> None:
@@ -116,6 +129,8 @@ async def test_a_killed_fork_server_is_replaced(ground: Ground) -> None:
     (server,) = children() - before
     await ground.says(first, "up")
     psutil.Process(server).kill()
+    while psutil.Process(server).status() != psutil.STATUS_ZOMBIE:
+        await asyncio.sleep(0.01)
     second = await executor.submit(attempt_key(uuid.uuid4(), 1), ground.task("echo two"))
     assert said(await ground.end(second)) == "two\n"
     assert (await executor.poll([first]))[first].state is State.RUNNING
@@ -128,17 +143,119 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
 
 
-async def test_an_attempt_whose_lock_is_held_is_not_started_again(ground: Ground) -> None:
+@asynccontextmanager
+async def stalled(ground: Ground, key: str, spec: TaskSpec) -> AsyncIterator[asyncio.Task[Handle]]:
+    """A submit that has the lock and hangs, since its fork server does; afterwards both go on."""
+    executor = ground.make()
+    await executor.start()
+    before = children()
+    await ground.end(await executor.submit(attempt_key(uuid.uuid4(), 1), ground.task("true")))
+    (server,) = children() - before
+    os.kill(server, signal.SIGSTOP)
+    submit = asyncio.create_task(executor.submit(key, spec))
+    while not Attempt(ground.root / ground.owner / key).order.exists():
+        await asyncio.sleep(0.01)
+    try:
+        yield submit
+    finally:
+        os.kill(server, signal.SIGCONT)
+        await submit
+        await executor.close()
+
+
+async def test_a_submit_that_hangs_is_not_taken_for_a_worker(ground: Ground) -> None:
+    key, spec = attempt_key(uuid.uuid4(), 1), counting(ground)
+    async with stalled(ground, key, spec) as submit:
+        for ask in (ground.executor.find, ground.executor.submit):
+            with pytest.raises(Retryable, match="is being started already"):
+                await ask(key, spec)
+    assert await submitted(ground.executor, key, spec) == submit.result()
+    assert await ground.executor.find(key, spec) == submit.result()
+    assert (await ground.end(submit.result())).state is State.COMPLETE
+    assert runs(ground) == 1
+
+
+async def test_a_cancel_signals_no_stranger_that_has_an_old_workers_process_id(ground: Ground) -> None:
     key, spec = attempt_key(uuid.uuid4(), 1), counting(ground)
     attempt = Attempt(ground.root / ground.owner / key)
     attempt.directory.mkdir(parents=True)
-    lock = take_lock(attempt)
-    assert lock is not None
-    handle = await ground.executor.submit(key, spec)
-    assert not attempt.order.exists()
-    assert await ground.executor.find(key, spec) is None
-    assert await ground.executor.poll([handle]) == {}
-    os.close(lock)
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        write(attempt.worker, WorkerProcess(stranger.pid))
+        async with stalled(ground, key, spec) as submit:
+            await ground.executor.cancel(Handle(f"{ground.owner}/{key}"))
+            await asyncio.sleep(0.1)
+            assert stranger.poll() is None
+        stranger.kill()
+    assert (await ground.end(submit.result())).state is State.CANCELED
+    assert runs(ground) == 0
+
+
+class AnswerLost:
+    """The fork server's channel; its first answer is lost with it, after it forked."""
+
+    def __init__(self, channel: socket.socket, server: int) -> None:
+        self.channel, self.server = channel, server
+
+    def sendmsg(self, *message: object) -> int:
+        return self.channel.sendmsg(*message)  # type: ignore[arg-type]
+
+    def recv(self, length: int) -> bytes:
+        self.channel.recv(length)
+        os.kill(self.server, signal.SIGKILL)
+        return b""
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+async def test_a_fork_server_killed_before_its_answer_has_made_one_worker(ground: Ground) -> None:
+    executor = ground.make()
+    await executor.start()
+    before = children()
+    await ground.end(await executor.submit(attempt_key(uuid.uuid4(), 1), ground.task("true")))
+    (server,) = children() - before
+    workers = executor._workers
+    assert workers._channel is not None
+    workers._channel = AnswerLost(workers._channel, server)  # type: ignore[assignment]
+    key, spec = attempt_key(uuid.uuid4(), 1), counting(ground)
+    with pytest.raises(Retryable, match="no worker was seen to start"):
+        await executor.submit(key, spec)
+    assert (await ground.end(await submitted(executor, key, spec))).state is State.COMPLETE
+    assert children() == before  # nobody needed a second fork server
+    assert runs(ground) == 1
+    await executor.close()
+
+
+async def test_an_attempt_that_is_canceled_before_anything_of_it_is_there_is_never_started(ground: Ground) -> None:
+    key, spec = attempt_key(uuid.uuid4(), 1), counting(ground)
+    await ground.executor.cancel(Handle(f"{ground.owner}/{key}"))
+    with pytest.raises(Permanent, match="was canceled before it was submitted"):
+        await ground.executor.submit(key, spec)
+
+
+async def test_whatever_a_worker_starts_is_known_by_its_mark(ground: Ground) -> None:
+    handle = await ground.start(ground.task("env; echo up; sleep 600"))
+    await ground.says(handle, "up")
+    key = handle.split("/")[1]
+    worker = psutil.Process(int((read(ground.attempt(handle) / "worker.json") or {})["pid"]))
+    started = {child.pid for child in worker.children(recursive=True)}
+    found = set(marked(key))
+    await ground.executor.cancel(handle)
+    seen = await ground.end(handle)
+    assert started
+    assert started <= found
+    assert (key in said(seen)) == (ground.runtime != "podman")
+
+
+async def test_a_step_whose_record_cannot_be_written_does_not_go_on(ground: Ground) -> None:
+    key, word = attempt_key(uuid.uuid4(), 1), f"sleep-{ground.owner}"
+    attempt = Attempt(ground.root / ground.owner / key)
+    (attempt.directory / ".step-0.json.new").mkdir(parents=True)
+    seen = await ground.end(await ground.executor.submit(key, ground.task(f"sh -c 'sleep 600; true' {word}")))
+    assert seen.state is State.SYSTEM_ERROR
+    async with asyncio.timeout(5):
+        while any(word in each.info["cmdline"] for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"]):
+            await asyncio.sleep(0.05)
 
 
 async def test_records_that_another_wrote_do_not_pass_for_the_keys_own(ground: Ground) -> None:

@@ -474,11 +474,8 @@ async def test_a_hostile_step_ends_with_a_sentence(ground: Ground, step: Step) -
 
 def marked(key: str) -> list[int]:
     """The processes of an attempt, by what is in their command lines."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(key in word for word in process.info["cmdline"] or []):
-            found.append(process.pid)
-    return found
+    all_of_them = psutil.process_iter(["cmdline"])
+    return [each.pid for each in all_of_them if any(key in word for word in each.info["cmdline"] or [])]
 
 
 async def none_left(word: str) -> None:
@@ -555,6 +552,18 @@ async def test_a_worker_stopped_by_its_machine_is_an_infrastructure_loss(ground:
     seen = await ground.end(handle)
     assert (seen.state, seen.infrastructure) == (State.SYSTEM_ERROR, True)
     assert "SIGTERM" in seen.detail
+
+
+async def test_a_shutdown_that_reaches_the_step_first_is_an_infrastructure_loss(ground: Ground) -> None:
+    handle = await ground.start(ground.task("echo up; sleep 600"))
+    await ground.says(handle, "up")
+    worker = psutil.Process(int((ground.attempt(handle) / "worker.json").read_text().split(":")[1].strip(" }")))
+    for process in [*reversed(worker.children(recursive=True)), worker]:
+        with suppress(psutil.NoSuchProcess):  # it went with the one before
+            process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.02)
+    seen = await ground.end(handle)
+    assert (seen.state, seen.infrastructure) == (State.SYSTEM_ERROR, True), seen
 
 
 async def test_a_step_ends_when_the_attempts_directory_is_removed(ground: Ground) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
+import shutil
+import signal
 import socket
 import uuid
 from dataclasses import replace
@@ -15,9 +18,10 @@ import pytest
 
 from tests.contracts.conftest import Grounds
 from tests.contracts.ground import Ground, said
+from tests.contracts.test_executor import containers, kill_worker
 from wesgate.core.backend import Handle
 from wesgate.core.errors import Misconfigured, Permanent, Retryable
-from wesgate.core.spec import Input, Step, TaskSpec, attempt_key
+from wesgate.core.spec import FileType, Input, Output, Step, TaskSpec, attempt_key
 from wesgate.core.states import State
 from wesgate.executors.local import CLEAR_TIMEOUT_S, LocalExecutor, LocalSettings, Secrets
 from wesgate.reconcile.kernel import CALL_TIMEOUT_S
@@ -188,6 +192,90 @@ async def test_container_programs_that_hang_stop_nothing_but_their_own_clearing(
         each.cancel()
     await asyncio.gather(*clears, return_exceptions=True)
     await hung.close()
+
+
+def with_slow_podman(podman: Ground, folder: Path, environment: dict[str, str], script: str) -> LocalExecutor:
+    """An executor whose podman runs these lines of shell first; `$1` is what it is asked to do."""
+    program = folder / "podman"
+    program.write_text(f'#!/bin/sh\n{script}\nexec {shutil.which("podman")} "$@"\n')
+    program.chmod(0o755)
+    known = environment | {"PATH": f"{folder}:{environment['PATH']}"}
+    return LocalExecutor(LocalSettings(runtime="podman"), podman.root, folder, known)
+
+
+async def test_a_client_that_is_still_starting_when_its_worker_is_killed_makes_no_container(
+    podman: Ground, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    key = attempt_key(uuid.uuid4(), 1)
+    # In a process of its own, as podman's client has one where it is not root.
+    slowly = f"sh -c ': > {tmp_path}/starting; sleep 1; : > {tmp_path}/went-on'"
+    script = f'[ "$1 $3" != "run {key}-0" ] || {slowly}'
+    slow = with_slow_podman(podman, tmp_path, environment, script)
+    await slow.start()
+    handle = await slow.submit(key, podman.task("sleep 600"))
+    while not (tmp_path / "starting").exists():
+        await asyncio.sleep(0.01)
+    kill_worker(podman.attempt(handle), signal.SIGKILL)
+    await podman.until(handle, lambda seen: seen.infrastructure)
+    await slow.cancel(handle)
+    await asyncio.sleep(1.2)
+    await slow.close()
+    assert not (tmp_path / "went-on").exists()
+    assert containers(podman, key) == []
+
+
+async def test_a_container_that_could_not_be_removed_is_removed_by_a_cancel(
+    podman: Ground, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    broken = with_slow_podman(podman, tmp_path, environment, f'[ "$1" != rm ] || [ -e {tmp_path}/mended ] || exit 125')
+    await broken.start()
+    handle = await broken.submit(attempt_key(uuid.uuid4(), 1), podman.task("true"))
+    seen = await podman.end(handle)
+    assert (seen.state, seen.infrastructure) == (State.SYSTEM_ERROR, True)
+    assert "what is left of step 0 could not be cleared away: podman rm failed" in seen.detail
+    with pytest.raises(Retryable, match="podman rm failed"):
+        await broken.cancel(handle)
+    assert len(containers(podman, handle.split("/")[1])) == 1
+    (tmp_path / "mended").touch()
+    await broken.cancel(handle)
+    await broken.close()
+    assert containers(podman, handle.split("/")[1]) == []
+
+
+async def test_an_attempt_that_cannot_be_read_counts_as_missing_and_hides_no_other(
+    plain: Ground, caplog: pytest.LogCaptureFixture
+) -> None:
+    handles = [await plain.start(plain.task("true")) for _ in range(2)]
+    for handle in handles:
+        await plain.end(handle)
+    result = plain.attempt(handles[0]) / "result.json"
+    result.unlink()
+    result.symlink_to("result.json")  # as a bad disk, it cannot be read by root either
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert set(await plain.executor.poll(handles)) == {handles[1]}
+    assert [record.message for record in caplog.records] == ["local.unreadable"]
+
+
+async def test_outputs_whose_names_are_not_utf8_have_urls_that_lead_to_them(ground: Ground) -> None:
+    script = (
+        """f=$(printf 'x\\377'); mkdir -p $I/"$f.d"; echo 1 > $I/"$f.d/$f"; echo 22 > $I/"$f"; mkfifo $I/"$f.p" || :"""
+    )
+    found = [
+        Output(f"{ground.inside}/x?", ground.data.as_uri(), path_prefix=ground.inside),
+        Output(f"{ground.inside}/*.d", str(ground.data), FileType.DIRECTORY, path_prefix=ground.inside),
+    ]
+    seen = await ground.run(ground.task(script, volumes=(ground.inside,), outputs=tuple(found)))
+    assert seen.state is State.COMPLETE, seen
+    assert seen.report
+    assert [(each.url, each.path, each.size_bytes) for each in seen.report.outputs] == [
+        (f"{ground.data.as_uri()}/x%FF", f"{ground.inside}/x\ufffd", 3),
+        (f"{ground.data.as_uri()}/x%FF.d/x%FF", f"{ground.inside}/x\ufffd.d/x\ufffd", 2),
+    ]
+    assert Path(os.fsdecode(os.fsencode(ground.data) + b"/x\xff.d/x\xff")).read_text() == "1\n"
+    bad = Output(f"{ground.inside}/*.p", ground.data.as_uri(), path_prefix=ground.inside)
+    seen = await ground.run(ground.task(script, volumes=(ground.inside,), outputs=(bad,)))
+    assert "x\ufffd.p is not a regular file" in seen.detail
 
 
 def test_a_clear_ends_before_the_loop_gives_it_up() -> None:

@@ -26,6 +26,7 @@ from wesgate.worker.layout import (
     Limits,
     Order,
     is_alive,
+    is_locked,
     read,
     read_order,
     read_outcome,
@@ -52,8 +53,9 @@ PASSED_ON = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMP
 PASSED_ON_PREFIXES = ("XDG_", "CONTAINER_", "CONTAINERS_", "DOCKER_", "REGISTRY_", "STORAGE_", "SSL_CERT_")
 PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy"})
 
-LOCK_TRIES = 20
+LOCK_TRIES = 100
 LOCK_PAUSE_S = 0.01
+"""Somebody's look at the lock holds it for a moment, a worker holds it some milliseconds before it says who it is."""
 
 SECRETS_KEPT_S = 30.0
 """How long it is known which files of the host are secret; a walk over /etc costs some milliseconds."""
@@ -107,6 +109,7 @@ class LocalExecutor:
         self._limits = worker_limits(settings)
         self._workers = ForkServer(self._environment)
         self._secrets = Secrets()
+        self._unreadable: set[Handle] = set()  # what the log was told of
         # Clearing waits for a container program, which may hang: it must not take the threads that all else needs.
         self._clears = ThreadPoolExecutor(CLEARS_AT_ONCE, "clear")
 
@@ -182,7 +185,12 @@ class LocalExecutor:
         order = read_order(attempt)
         if order is None or order.key != key or order.spec.owner != owner:
             return None
-        return Handle(f"{owner}/{key}") if is_alive(attempt) or was_started(attempt) else None
+        if was_started(attempt):
+            return Handle(f"{owner}/{key}")
+        lock = self._lock(attempt)
+        if lock is not None:
+            os.close(lock)
+        return Handle(f"{owner}/{key}") if lock is None or was_started(attempt) else None
 
     def _submit(self, key: str, spec: TaskSpec) -> Handle:
         handle = Handle(f"{spec.owner}/{key}")
@@ -196,6 +204,7 @@ class LocalExecutor:
         try:
             # Once more, now that nobody else can start it.
             if not was_started(attempt):
+                attempt.worker.unlink(missing_ok=True)
                 if attempt.cancel.exists():
                     raise Permanent(f"the attempt {key} was canceled before it was submitted")
                 write(attempt.order, self._order(key, spec))
@@ -207,13 +216,13 @@ class LocalExecutor:
         return handle
 
     def _lock(self, attempt: Attempt) -> int | None:
-        # Somebody's look at the lock holds it for a moment; a worker holds it for long.
+        """The lock; None if a worker has it. `Retryable` if somebody else has: whether it starts one will show."""
         for _ in range(LOCK_TRIES):
             lock = take_lock(attempt)
-            if lock is not None:
+            if lock is not None or is_alive(attempt):
                 return lock
             time.sleep(LOCK_PAUSE_S)
-        return None
+        raise Retryable(f"the attempt {attempt.key} is being started already, and it is not known yet how that ends")
 
     def _order(self, key: str, spec: TaskSpec) -> Order:
         return Order(
@@ -232,8 +241,21 @@ class LocalExecutor:
         return replace(limits, hidden=self._secrets.now()) if sandboxed else limits
 
     def _poll(self, handles: Sequence[Handle]) -> dict[Handle, Seen]:
-        seen = {handle: observe(self._attempt(handle)) for handle in handles}
+        seen = {handle: self._observe(handle, self._attempt(handle)) for handle in handles}
         return {handle: found for handle, found in seen.items() if found is not None}
+
+    def _observe(self, handle: Handle, attempt: Attempt) -> Seen | None:
+        # A directory that cannot be read (a bad disk, another's hand) counts as missing: it must not hide the others.
+        try:
+            seen = observe(attempt)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            any(self._root.iterdir())  # raises if it is not this attempt but all of them: then nothing is known
+            if handle not in self._unreadable:
+                self._unreadable.add(handle)
+                log.warning("local.unreadable", extra={"handle": handle, "error": str(error)})
+            return None
+        self._unreadable.discard(handle)
+        return seen
 
     def _forbid(self, attempt: Attempt) -> None:
         # Whoever starts the attempt looks for the marker once it holds the lock, and a worker before it lets user code
@@ -242,17 +264,18 @@ class LocalExecutor:
         for mark in (False, True):
             if mark:
                 attempt.cancel.touch()
-            if is_alive(attempt) or was_started(attempt):
+            if is_locked(attempt) or was_started(attempt):
                 raise Retryable(f"the attempt {attempt.key} was started meanwhile, and is to be canceled")
 
     def _cancel(self, attempt: Attempt) -> Order | None:
         """Tell the worker to stop. The order, if there is no worker and something may be left to clear away."""
-        order = read_order(attempt)
-        if order is None or attempt.result.exists():
-            return None
-        attempt.cancel.touch()
-        lost = not terminate(attempt) and attempt.started.exists() and not attempt.result.exists()
-        return order if lost else None
+        ended = attempt.result.exists()
+        if not ended:
+            make_directory(attempt)
+            attempt.cancel.touch()
+        # A worker that ended may have left what it could not clear.
+        lost = (ended or not terminate(attempt)) and attempt.started.exists()
+        return read_order(attempt) if lost else None
 
 
 class Secrets:
@@ -318,8 +341,9 @@ def was_started(attempt: Attempt) -> bool:
 
 def observe(attempt: Attempt) -> Seen | None:
     """How an attempt stands; None if nothing of it is there."""
-    # Whether it lives is asked before the result is looked for again: a worker that ends in between has left one.
-    alive = is_alive(attempt)
+    # Whether it lives is asked before the result is looked for: a worker that ends in between has left one. One that
+    # was just started holds the lock before it says who it is.
+    alive = is_locked(attempt)
     outcome = read_outcome(attempt)
     if outcome is not None:
         return Observation(outcome.state, outcome.detail, outcome.report, outcome.infrastructure)
@@ -359,10 +383,10 @@ def _last_words(attempt: Attempt) -> str:
 
 
 def terminate(attempt: Attempt) -> bool:
-    """Tell the worker to stop; whether there is one."""
+    """Tell the worker to stop; whether there is one, or may come: that one finds the marker."""
     pid = (read(attempt.worker) or {}).get("pid")
     if not isinstance(pid, int):
-        return is_alive(attempt)
+        return is_locked(attempt)
     if not hasattr(os, "pidfd_open"):
         alive = is_alive(attempt)
         if alive:
@@ -372,9 +396,10 @@ def terminate(attempt: Attempt) -> bool:
     try:
         worker = os.pidfd_open(pid)
     except ProcessLookupError:
-        return is_alive(attempt)
+        return is_locked(attempt)
     try:
-        # The lock is held, so its holder lives, so this descriptor is the holder's and not a later process's.
+        # The lock is held, and worker.json is removed before it changes hands: so its holder lives, and this descriptor
+        # is the holder's and not a later process's.
         alive = is_alive(attempt)
         if alive:
             with suppress(ProcessLookupError):
@@ -386,9 +411,9 @@ def terminate(attempt: Attempt) -> bool:
 
 def clear(attempt: Attempt, order: Order, environment: Mapping[str, str]) -> None:
     """End and remove what a worker that died left behind."""
+    # First of all the clients: one that is still starting would make its container later.
+    kill_marked(order.key)
     runtime = runtime_name(order)
     if runtime in ("podman", "docker"):
         names = [attempt.container(number) for number in range(len(order.spec.steps))]
         remove(runtime, names, environment, CLEAR_TIMEOUT_S)
-    else:
-        kill_marked(order.key)

@@ -3,7 +3,7 @@
     <shared root>/<owner>/<key>/
         task.json       the order, written by the executor
         lock            flock'ed by the worker for its whole life; the kernel frees it however the worker dies
-        worker.json     the worker's process id
+        worker.json     the process id of the worker that holds the lock; without it the lock's holder only starts one
         worker.log      what the worker itself had to say, for the operator
         started/        the start fence: made right before any user code, and never twice
         status.json     state while the attempt lives
@@ -188,11 +188,21 @@ def write(path: Path, value: Any, *, durable: bool = False) -> None:
     new.replace(path)
 
 
+def keep_names(directory: Path) -> None:
+    """Wait until what was made in this directory is on the disk: what `started` fences must not run anew after a loss
+    of power."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def read(path: Path) -> Mapping[str, Any] | None:
     """The JSON object at this path; None if there is none, or only a disk's idea of one."""
     try:
         data = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return None
     return data if isinstance(data, dict) else None
 
@@ -219,7 +229,7 @@ def read_steps(attempt: Attempt, count: int) -> list[StepRecord]:
 
 
 def take_lock(attempt: Attempt) -> int | None:
-    """The lock as an open file that whoever holds it may hand on; None if a worker has it."""
+    """The lock as an open file that whoever holds it may hand on; None if it is held."""
     lock = os.open(attempt.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -230,7 +240,12 @@ def take_lock(attempt: Attempt) -> int | None:
 
 
 def is_alive(attempt: Attempt) -> bool:
-    """Whether a worker holds the lock. Looking does not disturb others who look."""
+    """Whether a worker holds the lock, and not somebody who is about to start one."""
+    return is_locked(attempt) and attempt.worker.exists()
+
+
+def is_locked(attempt: Attempt) -> bool:
+    """Whether there is a worker, or one may come. Looking does not disturb others who look."""
     with suppress(FileNotFoundError, NotADirectoryError):
         lock = os.open(attempt.lock, os.O_RDONLY | os.O_NOFOLLOW)
         try:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from wesgate.core.errors import Retryable
 
 ANSWER_TIMEOUT_S = 20.0
+ENDED = "no worker was seen to start: the process that starts them ended; if it goes on, see the service's log"
 
 
 class ForkServer:
@@ -28,30 +30,39 @@ class ForkServer:
         """Start a worker for this attempt, which gets the lock; its process id. `Retryable` if that cannot be."""
         message = f"{directory}\n".encode()
         with self._turn:
-            for _ in range(2):
-                answer = self._ask(message, lock)
-                if answer is not None:
-                    return _pid(answer)
-                # It was killed, perhaps after a fork: then the new worker finds the lock's file shared, and the start
-                # fence lets one of the two run.
+            if not self._sent(message, lock):
                 self._stop()
-        raise Retryable("no worker could be started: the process that starts them ends at once; see the service's log")
+                if not self._sent(message, lock):
+                    raise Retryable(ENDED)
+            return _pid(self._answer())
 
     def close(self) -> None:
         """Stop the server; its workers go on."""
         with self._turn:
             self._stop()
 
-    def _ask(self, message: bytes, lock: int) -> str | None:
-        channel = self._channel or self._start()
+    def _sent(self, message: bytes, lock: int) -> bool:
+        self._channel = self._channel or self._start()
+        with suppress(OSError):
+            socket.send_fds(self._channel, [message], [lock])
+            return True
+        return False
+
+    def _answer(self) -> str:
+        # Without an answer nobody knows whether it forked. A second message could make a second worker, and both would
+        # hold the one lock.
+        assert self._channel is not None
         try:
-            socket.send_fds(channel, [message], [lock])
-            return channel.recv(4096).decode() or None
+            answer = self._channel.recv(4096).decode()
         except TimeoutError as error:
             self._stop()
             raise Retryable(f"no worker could be started within {ANSWER_TIMEOUT_S:.0f} s") from error
         except OSError:
-            return None
+            answer = ""
+        if not answer:
+            self._stop()
+            raise Retryable(ENDED)
+        return answer
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -65,7 +76,6 @@ class ForkServer:
                 start_new_session=True,
             )
         ours.settimeout(ANSWER_TIMEOUT_S)
-        self._channel = ours
         return ours
 
     def _stop(self) -> None:

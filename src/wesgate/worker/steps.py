@@ -18,14 +18,14 @@ from typing import IO
 from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog
 from wesgate.core.spec import Step
-from wesgate.worker.faults import Fault
+from wesgate.worker.faults import Fault, Stopped
 from wesgate.worker.files.deliver import put
 from wesgate.worker.files.inside import open_regular
 from wesgate.worker.files.mounts import Mount, covering, relative
 from wesgate.worker.files.places import container_path
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, StepRecord, tail, write
-from wesgate.worker.runtimes.runtime import Ended, Launch, Runtime, described
+from wesgate.worker.runtimes.runtime import KILLED, TERMINATED, Ended, Launch, Runtime, described, exit_code
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -33,6 +33,9 @@ FULL_BYTES = 64 * 1024
 """With less than this free a disk is full."""
 
 KILL_WAIT_S = 10.0
+
+TERM_APART_S = 0.5
+"""Who sends SIGTERM to all that runs here may reach a step this long before its worker."""
 
 
 def run_step(
@@ -52,9 +55,9 @@ def run_step(
         child = _start(launch, stdin, out, err)
     if isinstance(child, Ended):
         return _record(number, attempt, record, child)
-    record = replace(record, process_group=child.pid)
-    write(attempt.step(number), record)
     try:
+        record = replace(record, process_group=child.pid)
+        write(attempt.step(number), record)
         stopped = not interrupts.wait_for(child)
         if stopped:
             stop(lambda sent: runtime.send(number, child.pid, sent), child, interrupts, grace_s)
@@ -62,11 +65,33 @@ def run_step(
         ended = with_cause(runtime.ended(number, child.returncode), attempt)
         _record(number, attempt, record, ended)
     finally:
-        runtime.clear(number, child.pid)
+        _clear(runtime, number, child)
+    stopped = stopped or was_stopped(child.returncode, ended, interrupts)
     keep_streams(step, number, attempt, mounts)
     if stopped:
         interrupts.check()
     return ended
+
+
+def was_stopped(returncode: int, ended: Ended, interrupts: Interrupts) -> bool:
+    """Whether a signal that ended the step was meant for the whole attempt: a shutdown sends SIGTERM to the step as to
+    its worker, and the step may be gone before the worker looks."""
+    codes = {exit_code(returncode), ended.exit_code}
+    until = time.monotonic() + TERM_APART_S
+    while TERMINATED in codes and not interrupts.requested() and (left := until - time.monotonic()) > 0:
+        interrupts.wait(left)
+    return bool(codes & {TERMINATED, KILLED}) and interrupts.requested()
+
+
+def _clear(runtime: Runtime, number: int, child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:  # only after a fault
+        child.kill()
+        child.wait()
+    try:
+        runtime.clear(number, child.pid)
+    except (Fault, OSError) as error:
+        # As `Stopped`, so that whoever sees the outcome clears before anything else.
+        raise Stopped(f"what is left of step {number} could not be cleared away: {error}") from error
 
 
 def with_cause(ended: Ended, attempt: Attempt) -> Ended:
@@ -150,7 +175,7 @@ def _start(launch: Launch, stdin: IO[bytes], out: IO[bytes], err: IO[bytes]) -> 
         return subprocess.Popen(
             launch.argv, stdin=stdin, stdout=out, stderr=err, env={**kept, **launch.added}, cwd=launch.directory,
             start_new_session=True, pass_fds=launch.files,
-            preexec_fn=_die_with_parent if launch.dies_with_worker else None,  # noqa: PLW1509  # no threads run here
+            preexec_fn=_dying_with(os.getpid()) if launch.dies_with_worker else None,  # noqa: PLW1509  # no threads run here
         )  # fmt: skip
     except FileNotFoundError as error:
         return Ended(NOT_FOUND, note=f"the command cannot be run: {error.strerror}: {error.filename}")
@@ -187,7 +212,13 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
-    if _libc is not None:
-        with suppress(OSError):
-            _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+def _dying_with(worker: int) -> Callable[[], None]:
+    def tie() -> None:
+        if _libc is not None:
+            with suppress(OSError):
+                _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+            # The kernel tells of no death that came before.
+            if os.getppid() != worker:
+                os._exit(NOT_EXECUTABLE)
+
+    return tie

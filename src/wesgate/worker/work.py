@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from wesgate.core.codec import storable
 from wesgate.core.failpoints import FailpointRaised, failpoint
 from wesgate.core.paths import within
 from wesgate.core.report import OutputFile, TaskReport
@@ -24,7 +25,7 @@ from wesgate.worker.files.mounts import Mount, plan, writable_directories
 from wesgate.worker.files.places import container_path, places
 from wesgate.worker.files.points import Points
 from wesgate.worker.interrupts import Interrupts
-from wesgate.worker.layout import Attempt, Order, Outcome, Status, StepRecord, read_steps, write
+from wesgate.worker.layout import Attempt, Order, Outcome, Status, StepRecord, keep_names, read_steps, write
 from wesgate.worker.runtimes.containers import Containers
 from wesgate.worker.runtimes.process import Plain, Sandboxed
 from wesgate.worker.runtimes.runtime import Ended, Runtime, Task, described, runtime_name
@@ -146,6 +147,7 @@ class Work:
             self.attempt.started.mkdir()
         except FileExistsError as error:
             raise Fenced from error
+        keep_names(self.attempt.directory)
         failpoint("worker-started")
         self._note(State.RUNNING)
         if time.monotonic() - self.began > FIRST_LOOK_S:
@@ -192,6 +194,7 @@ class Work:
         write(self.attempt.status, Status(state, self.start_time, tuple(self.system_logs)))
 
     def _ended(self, state: State, detail: str, *, infrastructure: bool = False) -> Outcome:
+        detail = storable(detail)
         if detail and state is not State.CANCELED and detail not in self.system_logs:
             self.system_logs.append(detail)
         records: list[StepRecord] = []
@@ -202,7 +205,7 @@ class Work:
             end_time=now(),
             steps=tuple(record.log for record in records),
             outputs=tuple(self.outputs),
-            system_logs=tuple(self.system_logs),
+            system_logs=tuple(storable(line) for line in self.system_logs),
             directory=posixpath.join(self.spec.owner, self.order.key),
         )
         return Outcome(state, detail, report, infrastructure)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wesgate.core.spec import Resources
+from wesgate.core.spec import Resources, Step, TaskSpec
 from wesgate.worker.faults import Fault
 from wesgate.worker.files.mounts import Mount
-from wesgate.worker.layout import Limits
-from wesgate.worker.runtimes.containers import limits, mount_option, read_end, split_environment
-from wesgate.worker.runtimes.runtime import check_environment, exit_code
+from wesgate.worker.interrupts import Interrupts
+from wesgate.worker.layout import Attempt, Limits, Order
+from wesgate.worker.runtimes.containers import Containers, limits, mount_option, read_end, split_environment
+from wesgate.worker.runtimes.runtime import Task, check_environment, exit_code
 
 STARTED = {"Status": "exited", "StartedAt": "2026-11-21T03:20:52Z", "OOMKilled": False}
 # What podman 4.3.1 says of a container whose command it could not find.
@@ -93,6 +96,23 @@ def test_a_value_with_line_breaks_cannot_reach_the_client_itself(name: str) -> N
 def test_a_name_that_would_be_read_as_something_else_is_refused(name: str) -> None:
     with pytest.raises(Fault):
         check_environment({name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("options", "user"), [("[name=seccomp name=cgroupns]", "7:8"), ("[name=seccomp name=rootless]", "0:0")]
+)
+def test_what_steps_write_in_docker_belongs_to_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, user: str
+) -> None:
+    (tmp_path / "docker").write_text(f"#!/bin/sh\necho '{options}'\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(os, "getuid", lambda: 7)
+    monkeypatch.setattr(os, "getgid", lambda: 8)
+    step = Step("image", ("true",))
+    task = Task(Order("key", TaskSpec("owner", (step,)), "docker", "/"), Attempt(tmp_path), ())
+    argv = Containers("docker", task, Interrupts(tmp_path / "cancel")).launch(0, step, stdin=False).argv
+    assert argv[argv.index("--user") + 1] == user
 
 
 def test_a_signal_is_told_as_shells_do() -> None:

@@ -17,7 +17,9 @@ from wesgate.worker.layout import (
     Order,
     Outcome,
     StepRecord,
+    WorkerProcess,
     is_alive,
+    is_locked,
     read_order,
     read_outcome,
     read_steps,
@@ -54,18 +56,31 @@ def test_steps_that_were_not_started_have_no_record(tmp_path: Path) -> None:
 def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
     Attempt(tmp_path).result.write_text('{"state": "COMP')
     assert read_outcome(Attempt(tmp_path)) is None
+    Attempt(tmp_path).order.mkdir()
+    assert read_order(Attempt(tmp_path)) is None
 
 
 def test_a_lock_is_seen_by_others_until_its_last_holder_lets_go(tmp_path: Path) -> None:
     attempt = Attempt(tmp_path)
-    assert not is_alive(attempt)
+    assert not is_locked(attempt)
     lock = take_lock(attempt)
     assert lock is not None
     handed_on = os.dup(lock)
     os.close(lock)
-    assert is_alive(attempt)
+    assert is_locked(attempt)
     assert take_lock(attempt) is None
     os.close(handed_on)
+    assert not is_locked(attempt)
+
+
+def test_a_worker_lives_while_it_holds_the_lock_and_says_so(tmp_path: Path) -> None:
+    attempt = Attempt(tmp_path)
+    lock = take_lock(attempt)
+    assert lock is not None
+    assert not is_alive(attempt)
+    write(attempt.worker, WorkerProcess(os.getpid()))
+    assert is_alive(attempt)
+    os.close(lock)
     assert not is_alive(attempt)
 
 

@@ -20,6 +20,7 @@ KEY = "wg-" + "a" * 32 + "-1"
         ("file:///a%20b", "/a b"),
         ("file://localhost/a", "/a"),
         ("file:///a?b#c", "/a?b#c"),
+        ("file:///a%FF", "/a\udcff"),
     ],
 )
 def test_a_file_url_is_decoded_and_a_bare_path_is_taken_as_it_is(url: str, path: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from wesgate.worker.runtimes.probe import Try, choose, trying
 
 
@@ -36,11 +38,34 @@ def test_a_runtime_by_name_has_no_stand_in() -> None:
     assert len(rejected) == 1
 
 
-def test_podman_without_cgroups_is_used_without_limits() -> None:
-    chosen, _ = choose("podman", works("podman", limits=False))
+@pytest.mark.parametrize("program", ["podman", "docker"])
+def test_containers_without_cgroups_are_used_without_limits(program: str) -> None:
+    chosen, _ = choose(program, works(program, limits=False))
     assert chosen is not None
     assert (chosen.works, chosen.limits) == (True, False)
     assert "no cgroup" in chosen.reason
+
+
+def test_a_docker_that_answers_but_starts_no_container_is_not_taken_and_nothing_is_left_of_the_trial() -> None:
+    asked: list[list[str]] = []
+
+    def attempt(argv: Sequence[str]) -> str | None:
+        asked.append(list(argv))
+        return "no cgroup" if argv[1] == "run" else None
+
+    _, rejected = choose("docker", attempt)
+    assert [verdict.reason for verdict in rejected] == ["no cgroup"]
+    image = next(argv[-1] for argv in asked if argv[1] == "import")
+    names = [argv[argv.index("--name") + 1] for argv in asked if argv[1] == "run"]
+    assert [argv[2:] for argv in asked if argv[1] == "rm"] == [["--force", name] for name in names]
+    assert asked[-1] == ["docker", "image", "rm", "--force", image]
+
+
+def test_podman_under_the_name_of_docker_is_not_taken() -> None:
+    def attempt(argv: Sequence[str]) -> str | None:
+        return "can't evaluate field KernelVersion" if "{{.Server.KernelVersion}}" in argv else None
+
+    assert choose("docker", attempt)[0] is None
 
 
 def test_an_unknown_runtime_is_answered_with_the_known_ones() -> None:
@@ -56,8 +81,13 @@ def test_a_try_is_bounded_in_time_and_tells_the_last_complaint() -> None:
     assert attempt(["true"]) is None
 
 
-def test_limits_that_are_ignored_count_as_none() -> None:
+@pytest.mark.parametrize("words", [
     # podman 4.3.1, rootless on cgroups v1; its exit code is 0.
-    words = "Resource limits are not supported and ignored on cgroups V1 rootless systems"
+    "Resource limits are not supported and ignored on cgroups V1 rootless systems",
+    # dockerd, daemon/daemon_unix.go, the same.
+    "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
+    "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.",
+])  # fmt: skip
+def test_limits_that_are_ignored_count_as_none(words: str) -> None:
     attempt = trying({"PATH": "/usr/bin:/bin"})
     assert attempt(["sh", "-c", f"echo '{words}' >&2"]) == words

@@ -10,6 +10,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from urllib.parse import quote
 
+from wesgate.core.codec import storable
 from wesgate.core.report import OutputFile
 from wesgate.core.spec import FileType, Output
 from wesgate.worker.faults import Fault
@@ -32,9 +33,12 @@ def deliver(output: Output, mounts: Sequence[Mount], allowed: Places) -> list[Ou
 
 
 def below(url: str, inner: str) -> str:
-    """The URL of a file inside a directory's URL; a path is not quoted. Names need not be UTF-8."""
-    name = os.fsencode(inner)
-    return url.rstrip("/") + "/" + (name.decode("utf-8", "replace") if url.startswith("/") else quote(name))
+    """The URL of a file inside a directory's URL. A path stays a path, unless the name is not UTF-8: only a URL can
+    hold that, quoted."""
+    whole = url.rstrip("/") + "/"
+    if not url.startswith("/"):
+        return whole + quote(os.fsencode(inner))
+    return whole + inner if storable(inner) == inner else "file://" + quote(os.fsencode(whole + inner))
 
 
 def matches(pattern: str, mounts: Sequence[Mount]) -> list[str]:
@@ -114,7 +118,7 @@ def _deliver_file(path: str, url: str, mounts: Sequence[Mount], allowed: Places)
     try:
         source = covering(mounts, resolve(mounts, path))
         put(file, target, may_link=source is not None and source.writable)
-        return OutputFile(url, path, os.fstat(file).st_size)
+        return OutputFile(url, storable(path), os.fstat(file).st_size)
     except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise Fault(f"{what} cannot be put at {url}: {error.strerror}") from error
     finally:
@@ -183,8 +187,8 @@ def _listed(output: Output, path: str) -> list[OutputFile]:
                 if seen.st_mode & SET_ID:
                     _without_set_id(full)
                 inner = posixpath.relpath(full, base)
-                shown = os.fsencode(posixpath.join(output.path, inner)).decode("utf-8", "replace")
-                files.append(OutputFile(below(output.url, inner), shown, seen.st_size))
+                shown = posixpath.join(output.path, inner)
+                files.append(OutputFile(below(output.url, inner), storable(shown), seen.st_size))
     return files
 
 

@@ -99,13 +99,14 @@ def scheme(url: str) -> str:
 
 
 def host_path(url: str) -> str:
-    """The path of a `file://` URL, percent-decoded, or the bare path itself. Only this host's files have one."""
+    """The path of a `file://` URL, percent-decoded, or the bare path itself. Only this host's files have one; their
+    names need not be UTF-8."""
     if url.startswith("/"):
         return url
     host, slash, rest = url[len("file://") :].partition("/")
     if not slash or host not in ("", "localhost"):
         raise Fault(f"{url} names another host's file; write file:///path")
-    return unquote(slash + rest)
+    return unquote(slash + rest, errors="surrogateescape")
 
 
 def container_path(path: str, what: str) -> str:

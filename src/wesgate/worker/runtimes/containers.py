@@ -19,6 +19,7 @@ from wesgate.worker.faults import Fault
 from wesgate.worker.files.mounts import Mount
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Limits, tail
+from wesgate.worker.runtimes.leftovers import MARK, kill_marked
 from wesgate.worker.runtimes.runtime import KILLED, Ended, Launch, Task, check_environment, last_line
 
 LABEL = "wesgate.key"
@@ -34,11 +35,11 @@ CONFINED = (
 )  # fmt: skip
 
 
-# What podman, docker, their libraries, and the programs that they start read.
+# What podman, docker, their libraries, and the programs that they start read; and the mark of their processes.
 CLIENTS_OWN = re.compile(
     r"(_?CONTAINERS?|DOCKER|BUILDAH|PODMAN|XDG|DBUS|LD|LC|LISTEN|NOTIFY|SYSTEMD|NETAVARK)_|"
     r"(PATH|HOME|USER|LOGNAME|SHELL|LANG|TZ|TMPDIR|TERM|HOSTNAME|GODEBUG|GOGC|GOMAXPROCS|GOMEMLIMIT|GOTRACEBACK|"
-    r"GLIBC_TUNABLES|REGISTRY_AUTH_FILE|STORAGE_DRIVER|STORAGE_OPTS|SSL_CERT_FILE|SSL_CERT_DIR|SSH_AUTH_SOCK|"
+    r"GLIBC_TUNABLES|WESGATE_KEY|REGISTRY_AUTH_FILE|STORAGE_DRIVER|STORAGE_OPTS|SSL_CERT_FILE|SSL_CERT_DIR|SSH_AUTH_SOCK|"
     r"(HTTPS?|FTP|ALL|NO)_PROXY)\Z",
     re.IGNORECASE,
 )
@@ -46,7 +47,8 @@ CLIENTS_OWN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Containers:
-    """`program` is podman or docker. The client inherits the worker's environment, never the step's."""
+    """`program` is podman or docker. The client inherits the worker's environment, never the step's. It dies with the
+    worker, or by its mark: one that was still starting would make a container after everything was cleared away."""
 
     program: str
     task: Task
@@ -76,7 +78,7 @@ class Containers:
             *(("--interactive",) if stdin else ()),
             "--entrypoint", "", step.image, *step.command,
         )  # fmt: skip
-        return Launch(argv, added=odd)
+        return Launch(argv, dies_with_worker=True, added={**odd, MARK: order.key})
 
     def send(self, number: int, process_group: int, signal: int) -> None:
         del process_group  # the client's; signals go to the container
@@ -94,6 +96,7 @@ class Containers:
 
     def clear(self, number: int, process_group: int) -> None:
         del process_group
+        kill_marked(self.task.order.key)
         remove(self.program, [self.task.attempt.container(number)], None)
         (self.task.attempt.directory / f"env-{number}").unlink(missing_ok=True)
 
@@ -102,9 +105,13 @@ class Containers:
 
     def _user(self) -> tuple[str, ...]:
         # What steps write must belong to whom the worker is: in podman that is the container's root, with no more
-        # rights than the worker has; docker's daemon maps nobody.
-        user = "0:0" if self.program == "podman" else f"{os.getuid()}:{os.getgid()}"
-        return ("--user", user)
+        # rights than the worker has; docker's daemon maps nobody, but for one that itself runs without root.
+        uid, gid = os.getuid(), os.getgid()
+        is_mapped = self.program == "podman" or (uid != 0 and self._is_rootless())
+        return ("--user", "0:0" if is_mapped else f"{uid}:{gid}")
+
+    def _is_rootless(self) -> bool:
+        return b"name=rootless" in self._call("info", "--format", "{{.SecurityOptions}}").stdout
 
     def _pull(self, image: str) -> None:
         log = self.task.attempt.directory / "pull.log"
@@ -222,9 +229,16 @@ def split_environment(environment: Mapping[str, str], program: str) -> tuple[str
 def remove(
     program: str, names: list[str], environment: Mapping[str, str] | None, timeout_s: float = CALL_TIMEOUT_S
 ) -> None:
-    """Stop and remove these containers, those that are there. Safe to repeat."""
+    """Stop and remove these containers, those that are there, with the volumes that their images asked for; a `Fault`
+    if one may be left. Safe to repeat."""
     flags = ("--time=0", "--ignore") if program == "podman" else ()
-    _run([program, "rm", "--force", *flags, *names], environment, timeout_s)
+    done = _run([program, "rm", "--force", "--volumes", *flags, *names], environment, timeout_s)
+    complaints = done.stderr.decode(errors="replace").splitlines()
+    # Docker before 20.10 calls it a failure that a container is not there.
+    gone = complaints and all("no such container" in line.lower() for line in complaints)
+    if done.returncode != 0 and not gone:
+        complaint = last_line("\n".join(complaints)) or f"exit code {done.returncode}"
+        raise Fault(f"{program} rm failed: {complaint}; see that {program} works on this machine")
 
 
 def _run(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +23,9 @@ PROBE_TIMEOUT_S = 20.0
 RUNTIMES = ("podman", "docker", "process:bubblewrap", "process:namespace", "process:plain")
 """From most to least wanted."""
 
-IGNORED = "limits are not supported"
-"""What podman says, in the stream of the container, when it goes on without them: rootless, on cgroups v1."""
+IGNORED = re.compile(r"limits are not supported|limit(ation)? discarded", re.IGNORECASE)
+"""What podman (rootless, on cgroups v1) and docker's daemon say, in the stream of the container, when they go on
+without them."""
 
 NOT_OURS = "{ echo the mount program is not the one of util-linux >&2; exit 1; }"
 """Another one may leave a mount writable that was to be read-only, and say nothing."""
@@ -59,7 +62,7 @@ def trying(environment: Mapping[str, str], timeout_s: float = PROBE_TIMEOUT_S) -
             return f"`{' '.join(argv[:2])}` gave no answer within {timeout_s:.0f} s"
         except OSError as error:
             return f"{argv[0]} cannot be run: {error.strerror}"
-        if done.returncode == 0 and IGNORED not in done.stderr:
+        if done.returncode == 0 and not IGNORED.search(done.stderr):
             return None
         return last_line(done.stderr) or f"`{' '.join(argv[:2])}` exited with code {done.returncode}"
 
@@ -72,7 +75,7 @@ def probe(runtime: str, attempt: Try, *, network: bool = True) -> Verdict:
         case "podman":
             return _podman(attempt, network=network)
         case "docker":
-            return _verdict(runtime, attempt(["docker", "info", "--format", "{{.ServerVersion}}"]))
+            return _docker(attempt, network=network)
         case "process:bubblewrap":
             return _linux(runtime, attempt, bubblewrap_trial)
         case "process:namespace":
@@ -121,28 +124,66 @@ def namespace_trial(home: str) -> list[str]:
 
 def _podman(attempt: Try, *, network: bool) -> Verdict:
     with TemporaryDirectory(prefix="wesgate-probe-") as home:
-        trial = podman_trial(home, network=network)
-        limited = attempt([*trial[:3], *LIMITS, *trial[3:]])
-        if limited is None:
-            return Verdict("podman", works=True)
-        bare = attempt(trial)
+        options = trial_options(home, network=network)
+
+        def run(limits: Sequence[str]) -> str | None:
+            return attempt(["podman", "run", "--rm", *limits, *options, "--rootfs", home, "/bin/sh", "-c", ":"])
+
+        return _limited("podman", run)
+
+
+def _docker(attempt: Try, *, network: bool) -> Verdict:
+    # Podman under the name of docker does not know this field, and what is meant for docker is not for it.
+    problem = attempt(["docker", "version", "--format", "{{.Server.KernelVersion}}"])
+    if problem or sys.platform != "linux":
+        # Elsewhere containers are in a machine of their own, where the programs of this one do not run.
+        return _verdict("docker", problem)
+    with TemporaryDirectory(prefix="wesgate-probe-") as home:
+        root, archive, name = Path(home) / "root", Path(home) / "root.tar", Path(home).name
+        root.mkdir()
+        options, image = trial_options(str(root), network=network), f"wesgate:{name}"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(root, ".")
+        problem = attempt(["docker", "import", str(archive), image])
+        if problem:
+            return _verdict("docker", problem)
+
+        def run(limits: Sequence[str]) -> str | None:
+            # Without --rm: behind a service of podman's, that one's exit code is always 0.
+            started = ["docker", "run", "--name", name, "--pull=never", *limits, *options, image, "/bin/sh", "-c", ":"]
+            try:
+                return attempt(started)
+            finally:
+                attempt(["docker", "rm", "--force", name])
+
+        try:
+            return _limited("docker", run)
+        finally:
+            attempt(["docker", "image", "rm", "--force", image])
+
+
+def _limited(program: str, run: Callable[[Sequence[str]], str | None]) -> Verdict:
+    """Whether a container starts with these limits, or at least without any."""
+    limited = run(LIMITS)
+    if limited is None:
+        return Verdict(program, works=True)
+    bare = run(())
     if bare is None:
-        return Verdict("podman", works=True, limits=False, reason=f"without limits on memory and processors: {limited}")
-    return Verdict("podman", works=False, reason=bare)
+        return Verdict(program, works=True, limits=False, reason=f"without limits on memory and processors: {limited}")
+    return Verdict(program, works=False, reason=bare)
 
 
-def podman_trial(home: str, *, network: bool) -> list[str]:
-    """A shell in a container that has the host's programs in place of an image: nothing has to be pulled, and no
-    overlay mounted, to find out whether a container starts."""
+def trial_options(root: str, *, network: bool) -> list[str]:
+    """What starts a container whose root has the host's programs in place of an image, by links or as volumes: nothing
+    has to be pulled, and for podman no overlay mounted, to find out whether a container starts."""
     shown = []
     for place in PROGRAM_PLACES:
         listing = look(place)
         if listing is not None and listing.link is not None:
-            Path(home + place).symlink_to(listing.link)
+            Path(root + place).symlink_to(listing.link)
         elif listing is not None:
             shown += ["--volume", f"{place}:{place}:ro"]
-    isolated = [] if network else ["--network=none"]
-    return ["podman", "run", "--rm", *CONFINED, *isolated, *shown, "--rootfs", home, "/bin/sh", "-c", ":"]
+    return [*CONFINED, *([] if network else ["--network=none"]), *shown]
 
 
 def _linux(runtime: str, attempt: Try, trial: Callable[[str], list[str]]) -> Verdict:

@@ -103,7 +103,7 @@ class Sandboxed:
             return self._bubblewrap(number, step, bubblewrap_options(entries, environment, workdir))
         script = home / f"sandbox-{number}.sh"
         private_file(script, script_text(entries, environment, workdir, str(home), str(self._marker(number))))
-        return Launch(self._unshare(script, step), {"PATH": SYSTEM_PATH}, "/", dies_with_worker=True)
+        return Launch(self._unshare(script, step), self._outer(), "/", dies_with_worker=True)
 
     def send(self, number: int, process_group: int, signal: int) -> None:
         inner = self._inner_group(number) if self.with_bubblewrap else None
@@ -147,8 +147,11 @@ class Sandboxed:
             "bwrap", "--args", str(given), "--json-status-fd", str(status), *self._network("--unshare-net"),
             "--", "/bin/sh", "-c", 'exec "$@"', "sh", *step.command,
         )  # fmt: skip
-        # Should the worker die before it is armed to die with it, it is found by its mark.
-        return Launch(argv, {"PATH": SYSTEM_PATH, MARK: self.task.order.key}, "/", files=(given, status))
+        return Launch(argv, self._outer(), "/", files=(given, status))
+
+    def _outer(self) -> dict[str, str]:
+        # Should the worker die before the sandbox's own process is armed to die with it, it is found by its mark.
+        return {"PATH": SYSTEM_PATH, MARK: self.task.order.key}
 
     def _unshare(self, script: Path, step: Step) -> tuple[str, ...]:
         return (*UNSHARE, *self._network("--net"), "/bin/sh", str(script), *step.command)

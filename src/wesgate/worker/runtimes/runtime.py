@@ -11,8 +11,8 @@ from wesgate.worker.faults import Fault
 from wesgate.worker.files.mounts import Mount
 from wesgate.worker.layout import Attempt, Order
 
-KILLED = 137
-"""The exit code of what SIGKILL ended: 128 + 9."""
+KILLED, TERMINATED = 137, 143
+"""The exit codes of what SIGKILL and SIGTERM ended: 128 + 9, 128 + 15."""
 
 
 @dataclass(frozen=True, slots=True)
