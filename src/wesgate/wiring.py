@@ -212,7 +212,7 @@ def _miniwdl(settings: Settings, queue: HeadQueue, executor: LocalExecutor) -> M
         _miniwdl_settings(settings),
         queue,
         settings.files_root,
-        lambda: "host" if executor.runtime == "process:plain" else "container",
+        lambda: executor.runtime == "process:plain",
     )
 
 

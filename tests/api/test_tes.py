@@ -80,6 +80,41 @@ async def test_sizes_are_strings(client: httpx.AsyncClient, database: Database, 
     assert full["logs"][0]["outputs"][0]["size_bytes"] == "3000000000"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"outputs": [{"url": "file:///\udcff", "path": "/o", "size_bytes": 0}]},
+        {"steps": [{"exit_code": 0, "stdout": "\udcff"}]},
+    ],
+    ids=["output", "log"],
+)
+async def test_what_is_stored_can_be_shown_whatever_it_is(
+    client: httpx.AsyncClient, database: Database, caller: Caller, told: dict[str, Any]
+) -> None:
+    task = await a_task(database, caller)
+    await execute(
+        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
+        id=task, r=json.dumps(told),
+    )  # fmt: skip
+    answer = await client.get(f"{TES}/tasks/{task}", params={"view": "FULL"})
+    assert answer.status_code == 200
+    assert "?" in json.dumps(answer.json()["logs"])
+    assert not faults("tes", "tesTask", answer.json())
+
+
+async def test_zero_is_told_and_what_is_not_known_is_not(
+    client: httpx.AsyncClient, database: Database, caller: Caller
+) -> None:
+    task = await a_task(database, caller)
+    report = {"steps": [{"exit_code": 0, "start_time": None}], "system_logs": [], "metadata": {}}
+    await execute(
+        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
+        id=task, r=json.dumps(report),
+    )  # fmt: skip
+    full = (await client.get(f"{TES}/tasks/{task}", params={"view": "FULL"})).json()
+    assert full["logs"] == [{"logs": [{"exit_code": 0, "stdout": "", "stderr": ""}], "outputs": []}]
+
+
 async def test_pages_give_every_task_once_while_more_are_added(client: httpx.AsyncClient) -> None:
     made = [await create(client) for _ in range(7)]
     seen: list[str] = []

@@ -117,6 +117,15 @@ async def test_a_json_body_is_taken_too(client: httpx.AsyncClient) -> None:
             "workflow_params": {"n": 1}, "tags": None}  # fmt: skip
     answer = await client.post(f"{WES}/runs", json=body)
     assert answer.status_code == 200, answer.text
+    told = (await client.get(f"{WES}/runs/{answer.json()['run_id']}")).json()["request"]
+    del body["tags"]
+    assert told == body | {"workflow_engine_parameters": {}}
+
+
+async def test_the_version_of_an_engine_is_the_one_that_there_is(client: httpx.AsyncClient) -> None:
+    await submit(client, workflow_engine="miniwdl", workflow_engine_version="1.16")
+    message = await refused(client, workflow_engine="miniwdl", workflow_engine_version="1.17")
+    assert message == "workflow_engine_version: there is miniwdl 1.16"
 
 
 @pytest.mark.parametrize("missing", ["workflow_type", "workflow_type_version", "workflow_url"])
@@ -130,6 +139,7 @@ async def test_a_field_that_is_missing_is_named(client: httpx.AsyncClient, missi
         {"workflow_params": "{"}, {"workflow_params": "[]"}, {"workflow_params": '{"a": NaN}'},
         {"tags": '{"a": 1}'}, {"workflow_type": "CWL"}, {"workflow_type_version": "9.9"},
         {"workflow_engine": "cromwell"}, {"workflow_engine_version": "1"},
+        {"workflow_engine": "miniwdl", "workflow_engine_version": "0.0.1"},
         {"workflow_url": "other.wdl"}, {"workflow_url": "../main.wdl"}, {"workflow_url": "/etc/passwd"},
         {"workflow_url": "file:///etc/passwd"}, {"workflow_url": "ftp://example.org/x"},
         {"workflow_url": "http://user@1.1.1.1/x"}, {"workflow_url": "http:///x"}, {"workflow_url": "http://["},

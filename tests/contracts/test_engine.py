@@ -108,7 +108,7 @@ async def test_nothing_is_started_for_a_run_that_was_canceled_before_it_was_subm
     spec = replace(site.spec(HELLO), id=await a_run(database, caller))
     for state in states:
         await execute(database, "UPDATE runs SET state = :state WHERE id = :id", id=spec.id, state=state)
-    engine = MiniwdlEngine(site.settings, HeadQueue(database, "local", 3), site.root, lambda: "container")
+    engine = MiniwdlEngine(site.settings, HeadQueue(database, "local", 3), site.root, lambda: False)
     for _ in range(2):
         await engine.forbid(key_of(spec), spec)
     with pytest.raises((Permanent, Retryable), match="nothing more can be submitted"):

@@ -39,11 +39,10 @@ class Site:
 
     @property
     def engine(self) -> MiniwdlEngine:
-        mode = "host" if self.host_paths else "mounts"
         if not self.stack:
             self.stack.append(announced(self.root, self.tes.url))
             self.stack[0].__enter__()
-        return MiniwdlEngine(self.settings, self.queue, self.root, lambda: mode)
+        return MiniwdlEngine(self.settings, self.queue, self.root, lambda: self.host_paths)
 
     def with_settings(self, **changes: Any) -> Site:
         return replace(self, settings=replace(self.settings, **changes))
@@ -67,8 +66,6 @@ class Site:
             owner=OWNER,
             directory=str(directory),
             workflow_url=url,
-            workflow_type="WDL",
-            workflow_type_version="1.0",
             params=params or {},
             engine_parameters=engine_parameters or {},
         )

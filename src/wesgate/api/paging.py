@@ -7,12 +7,15 @@ import binascii
 import hmac
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from wesgate.core.errors import InvalidRequest
-from wesgate.db.tasks import Place
+from wesgate.db.rows import Place
+from wesgate.db.runs import Run
+from wesgate.db.tasks import Task
 
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 _SIZE = re.compile(r"[0-9]{1,30}", re.ASCII)
@@ -25,10 +28,13 @@ class Pager:
 
     key: bytes
 
-    def token(self, scope: str, place: Place) -> str:
-        """The token for the page after `place`, in a list described by `scope` (owner and filter)."""
-        micros = (place.created_at - _EPOCH) // timedelta(microseconds=1)
-        told = struct.pack(">q", micros) + place.id.bytes
+    def token(self, scope: str, read: Sequence[Run | Task], size: int) -> str:
+        """The token for the page after the first `size` of the rows that were read, in a list described by `scope`
+        (owner and filter); empty if there are no more."""
+        if len(read) <= size:
+            return ""
+        last = read[size - 1]
+        told = struct.pack(">q", (last.created_at - _EPOCH) // timedelta(microseconds=1)) + last.id.bytes
         return base64.urlsafe_b64encode(told + self._sign(scope, told)).decode().rstrip("=")
 
     def place(self, scope: str, token: str | None) -> Place | None:

@@ -68,9 +68,8 @@ async def list_tasks(request: Request) -> Response:
     whole = view is not View.MINIMAL
     page = await tasks.page(found.database, who, wanted, place, size + 1, whole=whole)
     shown: dict[str, object] = {"tasks": [_show(view, task) for task in page[:size]]}
-    if len(page) > size:
-        last = page[size - 1]
-        shown["next_page_token"] = found.pager.token(scope, tasks.Place(last.created_at, last.id))
+    if token := found.pager.token(scope, page, size):
+        shown["next_page_token"] = token
     return send(shown)
 
 

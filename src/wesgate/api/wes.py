@@ -75,7 +75,7 @@ async def list_runs(request: Request) -> Response:
     place = found.pager.place(scope, single(request, "page_token"))
     page = await runs.page(found.database, who.owner, place, size + 1)
     shown = [wes.summary(run.id, run.state, run.tags, run.started_at, run.ended_at) for run in page[:size]]
-    return send({"runs": shown, "next_page_token": _next(found, scope, page, size)})
+    return send({"runs": shown, "next_page_token": found.pager.token(scope, page, size)})
 
 
 @router.get("/runs/{run_id}/status")
@@ -110,7 +110,7 @@ async def list_tasks(request: Request, run_id: str) -> Response:
     place = found.pager.place(scope, single(request, "page_token"))
     page = await tasks.of_run(found.database, run.id, place, size + 1)
     shown = [_task_log(base_url(request), run.id, task) for task in page[:size]]
-    return send({"task_logs": shown, "next_page_token": _next(found, scope, page, size)})
+    return send({"task_logs": shown, "next_page_token": found.pager.token(scope, page, size)})
 
 
 @router.get("/runs/{run_id}/tasks/{task_id}")
@@ -150,15 +150,18 @@ async def get_task_stream(request: Request, run_id: str, task_id: str, stream: s
 
 
 def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
-    """The engine for a request, by type, version and, if given, name. Types are compared without case."""
+    """The engine for a request, by type, version and, if given, its own name and version. Types are compared without
+    case."""
     wanted, version = document["workflow_type"].upper(), document["workflow_type_version"].removeprefix("v")
     named = document.get("workflow_engine")
     for engine in found.engines:
         types = {name.upper(): versions for name, versions in engine.types.items()}
         if wanted in types and (named is None or named.lower() == engine.name):
-            if version in types[wanted]:
-                return engine
-            raise InvalidRequest(f"workflow_type_version: {engine.name} runs {', '.join(types[wanted])}")
+            if version not in types[wanted]:
+                raise InvalidRequest(f"workflow_type_version: {engine.name} runs {', '.join(types[wanted])}")
+            if document.get("workflow_engine_version", engine.version) != engine.version:
+                raise InvalidRequest(f"workflow_engine_version: there is {engine.name} {engine.version}")
+            return engine
     offered = sorted({name for engine in found.engines for name in engine.types})
     raise InvalidRequest(f"workflow_type: this service runs {', '.join(offered)}; see service-info for engines")
 
@@ -251,10 +254,3 @@ async def _run_and_task(request: Request, run_id: str, task_id: str) -> tuple[ru
 
 def _task_log(base: str, run_id: UUID, task: tasks.Task) -> dict[str, Any]:
     return wes.task_log(task.id, task.document, task.report, task.detail, wes.task_urls(base, run_id, task.id))
-
-
-def _next(found: Context, scope: str, page: list[Any], size: int) -> str:
-    if len(page) <= size:
-        return ""
-    last = page[size - 1]
-    return found.pager.token(scope, tasks.Place(last.created_at, last.id))

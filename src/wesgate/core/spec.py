@@ -107,8 +107,6 @@ class RunSpec:
     owner: str
     directory: str
     workflow_url: str
-    workflow_type: str
-    workflow_type_version: str
     params: Mapping[str, Any]
     engine_parameters: Mapping[str, str] = field(default_factory=dict)
 

@@ -33,7 +33,7 @@ _BY_TOKEN = """
 async def ensure(database: Database, issuer: str, subject: str, tenant: str = "") -> Owner:
     """The owner with this identity, made on first sight."""
     while True:
-        row = await database.execute_row(_ENSURE, uuid4(), issuer, subject, tenant)
+        row = await database.fetch_row(_ENSURE, uuid4(), issuer, subject, tenant)
         if row is not None:  # None: another process committed the same one between the two halves
             return _owner(row)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from uuid import UUID, uuid4
 
 from wesgate.core import codec
@@ -101,12 +102,10 @@ class HeadQueue:
         failpoint("queue-canceled")
 
 
-class _retryable:  # noqa: N801  # reads as a statement: `with _retryable():`
+@contextmanager
+def _retryable() -> Iterator[None]:
     """To an engine, a database that is away is a backend that is away."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Unavailable):
-            raise Retryable(str(error)) from error
+    try:
+        yield
+    except Unavailable as error:
+        raise Retryable(str(error)) from error

@@ -12,11 +12,11 @@ from uuid import UUID
 from asyncpg import Record
 
 from wesgate.core import codec
-from wesgate.core.errors import Conflict, NotFound, Unavailable
 from wesgate.core.owner import Owner
 from wesgate.core.report import RunReport
+from wesgate.db import rows
+from wesgate.db.rows import Place
 from wesgate.db.session import Database
-from wesgate.db.tasks import Place
 
 _INSERT = """
     WITH run AS (
@@ -54,7 +54,7 @@ _CANCEL = """
     ), noted AS (
         INSERT INTO audit (owner_id, action, row_id) SELECT $1, 'run.cancel', id FROM run
     )
-    SELECT EXISTS (SELECT 1 FROM runs WHERE id = $2 AND owner_id = $1) AS known
+    SELECT id FROM runs WHERE id = $2 AND owner_id = $1
 """
 
 
@@ -92,51 +92,28 @@ async def create(database: Database, owner: Owner, run: NewRun) -> UUID:
         run.id, owner.id, run.backend, json.dumps(run.document), json.dumps(run.document.get("tags", {})),
         run.directory, run.key, run.digest,
     )  # fmt: skip
-    try:
-        made = await database.fetch_row(_INSERT, *values)
-    except Unavailable:
-        # The connection may have gone after the commit: only the database can tell.
-        if await exists(database, run.id):
-            return run.id
-        raise
-    if made:
+    if await rows.make(database, "runs", _INSERT, *values):
         return run.id
-    there = await database.fetch_row(
-        "SELECT id, body_digest FROM runs WHERE owner_id = $1 AND idempotency_key = $2", owner.id, run.key
-    )
+    there = await rows.with_key(database, "runs", owner.id, run.key, run.digest)
     assert there is not None  # nothing but its key can be in the way, and rows are never deleted
-    if there["body_digest"] != run.digest:
-        raise Conflict("this Idempotency-Key was used with another body")
-    found: UUID = there["id"]
-    return found
-
-
-async def exists(database: Database, run_id: UUID) -> bool:
-    """Whether there is such a run, whoever's."""
-    return await database.fetch_row("SELECT 1 FROM runs WHERE id = $1", run_id) is not None
+    return there
 
 
 async def known(database: Database, run_ids: Sequence[UUID]) -> frozenset[UUID]:
     """Which of these runs there are, whoever's."""
-    rows = await database.fetch("SELECT id FROM runs WHERE id = ANY($1)", run_ids)
-    return frozenset(row["id"] for row in rows)
+    found = await database.fetch("SELECT id FROM runs WHERE id = ANY($1)", run_ids)
+    return frozenset(row["id"] for row in found)
 
 
 async def status(database: Database, owner: Owner, run_id: UUID) -> str:
     """The state of one run."""
-    row = await database.fetch_row(_SELECT_STATUS, owner.id, run_id)
-    if row is None:
-        raise NotFound
-    state: str = row["state"]
-    return state
+    row = await rows.one(database, _SELECT_STATUS, owner.id, run_id)
+    return str(row["state"])
 
 
 async def get(database: Database, owner: Owner, run_id: UUID) -> Run:
     """One whole run."""
-    row = await database.fetch_row(_SELECT, owner.id, run_id)
-    if row is None:
-        raise NotFound
-    return _run(row)
+    return _run(await rows.one(database, _SELECT, owner.id, run_id))
 
 
 async def page(database: Database, owner: Owner, after: Place | None, size: int) -> list[Run]:
@@ -147,15 +124,13 @@ async def page(database: Database, owner: Owner, after: Place | None, size: int)
 
 async def cancel(database: Database, owner: Owner, run_id: UUID) -> None:
     """Make the wish durable. Canceling a run that ended, or is being canceled, changes nothing."""
-    row = await database.execute_row(_CANCEL, owner.id, run_id)
-    if row is None or not row["known"]:
-        raise NotFound
+    await rows.one(database, _CANCEL, owner.id, run_id)
 
 
 async def counts(database: Database, owner: Owner) -> dict[str, int]:
     """How many runs the owner has in each state."""
-    rows = await database.fetch("SELECT state, count(*) FROM runs WHERE owner_id = $1 GROUP BY state", owner.id)
-    return {row["state"]: row["count"] for row in rows}
+    counted = await database.fetch("SELECT state, count(*) FROM runs WHERE owner_id = $1 GROUP BY state", owner.id)
+    return {row["state"]: row["count"] for row in counted}
 
 
 def _run(row: Record) -> Run:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import asyncpg
@@ -27,13 +27,17 @@ _PASSING = ("08", "40", "53", "57P", "57014", "55P03", "25006")
 class Database:
     """One Postgres, any number of processes.
 
-    Two pools: SQLAlchemy's for transactions, and a small one of bare driver connections for the routes that clients
-    poll, where the statement is one line and SQLAlchemy would cost more than Postgres does.
+    Two pools: SQLAlchemy's for the loop's transactions, and a small one of bare driver connections for all that a
+    request or an engine asks: single statements, reads and writes, where SQLAlchemy would cost more than Postgres does.
+
+    Four of those are enough: statements of a millisecond use up a process, which is one thread, before they use up
+    four connections. More would only let more long lists run at once, and three busy processes have to fit into the
+    60 connections of the embedded Postgres beside psql and pg_dump: three times 10 + 4 + 2.
     """
 
-    def __init__(self, url: str, *, size: int = 10, reads: int = 4) -> None:
+    def __init__(self, url: str, *, size: int = 10, bare: int = 4) -> None:
         self.url = make_url(url).set(drivername="postgresql+asyncpg")
-        self._reads = reads
+        self._bare = bare
         self._settings = {
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),
             "lock_timeout": str(LOCK_TIMEOUT_MS),
@@ -80,33 +84,16 @@ class Database:
                 return
 
     async def fetch_row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
-        """One row of a read, in its own implicit transaction."""
-        with asked():
-            async with asyncio.timeout(POOL_TIMEOUT_S):  # a statement's own timeout does not cover the wait for a turn
-                pool = await self._read_pool()
-                connection = await pool.acquire()
-                try:
-                    return await connection.fetchrow(statement, *arguments)
-                finally:
-                    await pool.release(connection)
+        """The first row of one statement, in a transaction of its own. What it writes is committed when this returns;
+        after Unavailable it may be, or not."""
+        async with self._borrowed() as connection:
+            return await connection.fetchrow(statement, *arguments)
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows of a read, in its own implicit transaction."""
-        with asked():
-            async with asyncio.timeout(POOL_TIMEOUT_S):
-                pool = await self._read_pool()
-                connection = await pool.acquire()
-            try:
-                rows: list[asyncpg.Record] = await connection.fetch(
-                    statement, *arguments, timeout=STATEMENT_TIMEOUT_MS / 1000
-                )
-                return rows
-            finally:
-                await pool.release(connection)
-
-    async def execute_row(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
-        """One statement that writes and returns a row, committed on its own."""
-        return await self.fetch_row(statement, *arguments)
+        """The rows of one statement, under the same terms as `fetch_row`."""
+        async with self._borrowed() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+            return rows
 
     async def listener(self) -> asyncpg.Connection:
         """A connection of its own for LISTEN; the caller closes it."""
@@ -121,13 +108,27 @@ class Database:
     def _dsn(self) -> str:
         return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
-    async def _read_pool(self) -> asyncpg.Pool:
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[asyncpg.Connection]:
+        """A bare connection for one statement: Unavailable after POOL_TIMEOUT_S without a turn, or after
+        STATEMENT_TIMEOUT_MS without an answer, as Postgres counts and, should it have fallen silent, as we do."""
+        with asked():
+            async with asyncio.timeout(POOL_TIMEOUT_S):
+                pool = await self._bare_pool()
+                connection = await pool.acquire()
+            try:
+                yield connection
+            finally:
+                await pool.release(connection)
+
+    async def _bare_pool(self) -> asyncpg.Pool:
         if self._pool is None:
             pool = asyncpg.create_pool(
                 self._dsn(),
                 min_size=0,
-                max_size=self._reads,
+                max_size=self._bare,
                 timeout=POOL_TIMEOUT_S,
+                command_timeout=STATEMENT_TIMEOUT_MS / 1000,
                 server_settings=self._settings,
                 connection_class=Stateless,
             )
@@ -136,34 +137,37 @@ class Database:
 
 
 class Stateless(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection whose statements leave nothing in the session, neither settings nor locks nor cursors: it needs no
-    reset between two borrowers, which is a second round trip for every statement."""
+    """A connection whose statements leave nothing in the session, neither transactions nor settings nor locks nor
+    cursors: it needs no reset between two borrowers, which is a second round trip for every statement."""
 
-    def get_reset_query(self) -> str:
-        return ""
+    async def reset(self, *, timeout: float | None = None) -> None:
+        pass
 
 
-class unavailable:  # noqa: N801  # reads as a statement: `with unavailable():`
+@contextmanager
+def unavailable() -> Iterator[None]:
     """Turns a lost, full or stopping database into `Unavailable`; every other error passes."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None and _is_passing(error):
+    try:
+        yield
+    except Exception as error:
+        if _is_passing(error):
             raise Unavailable from error
+        raise
 
 
-class asked(unavailable):  # noqa: N801
+@contextmanager
+def asked() -> Iterator[None]:
     """`unavailable` for the statements of requests: what their values make Postgres refuse is theirs to mend."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        super().__exit__(kind, error, trace)
-        code = (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
+    try:
+        with unavailable():
+            yield
+    except asyncpg.PostgresError as error:
+        code = error.sqlstate or ""
         if code.startswith("22"):  # a value that a type cannot hold
             raise InvalidRequest("the database cannot hold a value of this request") from error
         if code.startswith("54"):  # over a limit of Postgres
             raise TooLarge("a value of this request is larger than the database can hold") from error
+        raise
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -11,10 +11,12 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from wesgate.core.errors import Conflict, NotFound, NotPermitted, Unavailable
+from wesgate.core.errors import NotPermitted
 from wesgate.core.owner import Caller
 from wesgate.core.spec import Lane
 from wesgate.core.states import State
+from wesgate.db import rows
+from wesgate.db.rows import Place
 from wesgate.db.session import Database
 
 INSERT_TASK = """
@@ -69,7 +71,7 @@ _CANCEL = f"""
     ), noted AS (
         INSERT INTO audit (owner_id, action, row_id) SELECT $1, 'task.cancel', id FROM task
     )
-    SELECT EXISTS (SELECT 1 FROM tasks WHERE id = $3 AND {_MINE}) AS known
+    SELECT id FROM tasks WHERE id = $3 AND {_MINE}
 """
 
 
@@ -116,14 +118,6 @@ class Filter:
     tags: tuple[tuple[str, str], ...] = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a page ended: the keyset (created, id) of its last row."""
-
-    created_at: datetime
-    id: UUID
-
-
 async def create(database: Database, caller: Caller, task: NewTask) -> UUID:
     """Make the task durable; the id of the one that has this idempotency key already, if there is one."""
     document = task.document
@@ -132,43 +126,23 @@ async def create(database: Database, caller: Caller, task: NewTask) -> UUID:
         json.dumps(document.get("tags", {})), json.dumps(document), task.cpu_cores, task.ram_gb,
         task.max_attempts, task.key, task.digest, task.token_hash,
     )  # fmt: skip
-    try:
-        made = await database.fetch_row(INSERT_TASK, *values)
-    except Unavailable:
-        # The connection may have gone after the commit: only the database can tell.
-        if await database.fetch_row("SELECT 1 FROM tasks WHERE id = $1", task.id):
-            return task.id
-        raise
-    return task.id if made else await _already(database, caller, task)
-
-
-async def _already(database: Database, caller: Caller, task: NewTask) -> UUID:
-    there = task.key and await database.fetch_row(
-        "SELECT id, body_digest FROM tasks WHERE owner_id = $1 AND idempotency_key = $2", caller.owner.id, task.key
-    )
-    if not there:
+    if await rows.make(database, "tasks", INSERT_TASK, *values):
+        return task.id
+    there = await rows.with_key(database, "tasks", caller.owner.id, task.key, task.digest)
+    if there is None:
         raise NotPermitted("the run has ended; nothing more can be submitted in its name")
-    if there["body_digest"] != task.digest:
-        raise Conflict("this Idempotency-Key was used with another body")
-    found: UUID = there["id"]
-    return found
+    return there
 
 
 async def status(database: Database, caller: Caller, task_id: UUID) -> str:
     """The state of one task."""
-    row = await database.fetch_row(SELECT_STATUS, caller.owner.id, caller.run_id, task_id)
-    if row is None:
-        raise NotFound
-    state: str = row["state"]
-    return state
+    row = await rows.one(database, SELECT_STATUS, caller.owner.id, caller.run_id, task_id)
+    return str(row["state"])
 
 
 async def get(database: Database, caller: Caller, task_id: UUID) -> Task:
     """One whole task."""
-    row = await database.fetch_row(_SELECT_TASK, caller.owner.id, caller.run_id, task_id)
-    if row is None:
-        raise NotFound
-    return _task(row)
+    return _task(await rows.one(database, _SELECT_TASK, caller.owner.id, caller.run_id, task_id))
 
 
 async def page(
@@ -192,11 +166,11 @@ async def page(
     """
     exact = {key: value for key, value in wanted.tags if value}
     anyhow = [key for key, value in wanted.tags if not value]
-    rows = await database.fetch(
+    listed = await database.fetch(
         statement, caller.owner.id, caller.run_id, after_created, after_id, wanted.name_prefix, wanted.state,
         json.dumps(exact) if exact else None, anyhow or None, size,
     )  # fmt: skip
-    return [_task(row) for row in rows]
+    return [_task(row) for row in listed]
 
 
 async def of_run(database: Database, run_id: UUID, after: Place | None, size: int) -> list[Task]:
@@ -213,9 +187,7 @@ async def of_run(database: Database, run_id: UUID, after: Place | None, size: in
 
 async def cancel(database: Database, caller: Caller, task_id: UUID) -> None:
     """Make the wish durable. Canceling a task that ended, or is being canceled, changes nothing."""
-    row = await database.execute_row(_CANCEL, caller.owner.id, caller.run_id, task_id)
-    if row is None or not row["known"]:
-        raise NotFound
+    await rows.one(database, _CANCEL, caller.owner.id, caller.run_id, task_id)
 
 
 def _task(row: Record) -> Task:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -50,6 +51,11 @@ def clean(value: Any, what: str = "the body", depth: int = 0) -> Any:
             raise InvalidRequest(f"{what} has a number that is out of range")
         case _:
             return value
+
+
+def known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The members to send of an object of ours: what is None is not known. Zero, false and the empty are."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def refused(error: ValidationError, what: str = "") -> InvalidRequest:

@@ -187,10 +187,10 @@ def document_of(spec: TaskSpec, name: str, tags: Mapping[str, str]) -> dict[str,
     told = codec.dump(spec)
     return {
         "name": name,
-        "executors": [{"image": "", **_set(step)} for step in told["steps"]],
-        "inputs": [_set(file) for file in told["inputs"]],
-        "outputs": [_set(file) for file in told["outputs"]],
-        "resources": _set(told["resources"]),
+        "executors": [strict.known(step) for step in told["steps"]],
+        "inputs": [strict.known(file) for file in told["inputs"]],
+        "outputs": [strict.known(file) for file in told["outputs"]],
+        "resources": strict.known(told["resources"]),
         "tags": dict(tags),
     }
 
@@ -228,25 +228,21 @@ def timestamp(moment: datetime) -> str:
 
 def _task_log(report: TaskReport, view: View) -> dict[str, Any]:
     told = codec.dump(report)
-    steps = [_set(step) for step in told["steps"] if step["exit_code"] is not None]
+    steps = [strict.known(step) for step in told["steps"] if step["exit_code"] is not None]
     if view is View.BASIC:
         steps = [{k: v for k, v in step.items() if k not in ("stdout", "stderr")} for step in steps]
     log = {
         "start_time": report.start_time,
         "end_time": report.end_time,
-        "metadata": told["metadata"],
-        "system_logs": told["system_logs"] if view is View.FULL else [],
+        "metadata": told["metadata"] or None,
+        "system_logs": (told["system_logs"] or None) if view is View.FULL else None,
     }
-    return {"logs": steps, "outputs": [_output_log(file) for file in report.outputs], **_set(log)}
+    return {"logs": steps, "outputs": [_output_log(file) for file in report.outputs], **strict.known(log)}
 
 
 def _output_log(file: OutputFile) -> dict[str, str]:
     # `size_bytes` is a string in the spec, and Cromwell refuses a number.
     return {"url": file.url, "path": file.path, "size_bytes": str(file.size_bytes)}
-
-
-def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value or (value == 0 and name == "exit_code")}
 
 
 def _step(step: Mapping[str, Any]) -> Step:
@@ -262,5 +258,5 @@ def _output(file: Mapping[str, Any]) -> Output:
 
 
 def encode(document: Any) -> bytes:
-    """JSON to send."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    """JSON to send, whatever is stored: a lone surrogate (of a file's name, say) has no UTF-8 and becomes a `?`."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")

@@ -87,8 +87,6 @@ def run_spec(run_id: UUID, owner: str, directory: PurePosixPath, document: Mappi
         owner=owner,
         directory=str(directory),
         workflow_url=document["workflow_url"],
-        workflow_type=document["workflow_type"],
-        workflow_type_version=document["workflow_type_version"],
         params=document.get("workflow_params", {}),
         engine_parameters=document.get("workflow_engine_parameters", {}),
     )
@@ -99,7 +97,7 @@ def summary(
 ) -> dict[str, Any]:
     """`RunSummary`."""
     times = {"start_time": _time(start), "end_time": _time(end)}
-    return {"run_id": str(run_id), "state": state, **_set(times), "tags": dict(tags)}
+    return {"run_id": str(run_id), "state": state, **strict.known(times), "tags": dict(tags)}
 
 
 def run_log(
@@ -131,7 +129,7 @@ def engine_log(
         "exit_code": report.exit_code,
         "system_logs": system_logs,
     }
-    return _set(log)
+    return strict.known(log)
 
 
 def task_log(
@@ -156,7 +154,7 @@ def task_log(
         "system_logs": [*told.system_logs, *([detail] if detail and detail not in told.system_logs else [])],
         "tes_uri": urls[1],
     }
-    return _set(log)
+    return strict.known(log)
 
 
 def task_urls(base: str, run_id: UUID, task_id: UUID) -> tuple[str, str]:
@@ -170,7 +168,3 @@ def _text(value: Any) -> str:
 
 def _time(moment: datetime | None) -> str | None:
     return timestamp(moment) if moment else None
-
-
-def _set(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}

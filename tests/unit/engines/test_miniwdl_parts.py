@@ -128,7 +128,7 @@ def test_only_our_own_plugins_and_no_files_by_guess() -> None:
 
 def test_a_files_root_that_miniwdl_would_expand_is_refused() -> None:
     with pytest.raises(Misconfigured, match="may not hold"):
-        MiniwdlEngine(MiniwdlSettings(), None, Path("/files/$HOME"), "", str)  # type: ignore[arg-type]  # no queue yet
+        MiniwdlEngine(MiniwdlSettings(), None, Path("/files/$HOME"), bool)  # type: ignore[arg-type]  # no queue yet
 
 
 def test_a_fingerprint_does_not_know_which_head_asks(tmp_path: Path) -> None:

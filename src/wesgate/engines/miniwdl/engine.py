@@ -20,23 +20,22 @@ from wesgate.engines.miniwdl.addresses import API_DIRECTORY, announced
 from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
 from wesgate.engines.miniwdl.verdict import Verdict, conclude, read_result
 
-__all__ = ["HOST_PATHS", "MiniwdlEngine", "MiniwdlSettings", "announced", "head_task"]
-
-HOST_PATHS = "host"
-"""The path mode of an executor that cannot mount: tasks see files where the host has them."""
+__all__ = ["MiniwdlEngine", "MiniwdlSettings", "announced", "head_task"]
 
 TOKEN_PREFIX = "wgr_"  # noqa: S105 - the public beginning of every run token, so that leaks can be searched for
 
 
 class MiniwdlEngine:
-    """Runs WDL. A handle is `<head task id>:<the run's directory below the files root>`; see `head_task`."""
+    """Runs WDL. A handle is `<head task id>:<the run's directory below the files root>`; see `head_task`. `host_paths`
+    says whether the executor cannot mount, so that tasks see files where the host has them; it is asked at each submit,
+    since an executor knows its runtime once it was started."""
 
     def __init__(
         self,
         settings: MiniwdlSettings,
         queue: TaskQueue,
         files_root: Path,
-        path_mode: Callable[[], str],
+        host_paths: Callable[[], bool],
         python: str = sys.executable,
     ) -> None:
         if "$" in f"{files_root}{settings.default_image}":
@@ -44,7 +43,7 @@ class MiniwdlEngine:
         self._settings = settings
         self._queue = queue
         self._files_root = files_root
-        self._path_mode = path_mode
+        self._host_paths = host_paths
         self._python = python
 
     async def find(self, key: str, spec: RunSpec) -> Handle | None:
@@ -93,7 +92,7 @@ class MiniwdlEngine:
             api_directory=str(self._files_root / API_DIRECTORY),
             workflow=spec.workflow_url,
             owner_directory=str(self._files_root / spec.owner),
-            host_paths=self._path_mode() == HOST_PATHS,
+            host_paths=self._host_paths(),
             settings=self._settings,
             engine_parameters=dict(spec.engine_parameters),
         )
