@@ -16,20 +16,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.contracts.conftest import CONTAINERS_CONF
 from tests.e2e.service import gone, postgres
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WESGATE = Path(sys.executable).with_name("wesgate")
 SVG = "{http://www.w3.org/2000/svg}"
-
-CONTAINERS_CONF = """
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-runtime = "runc"
-[network]
-network_backend = "netavark"
-"""
 
 
 @contextmanager
