@@ -36,7 +36,7 @@ from wesgate.worker.layout import (
     take_lock,
     write,
 )
-from wesgate.worker.runtimes.containers import remove
+from wesgate.worker.runtimes.containers import CLIENT_GRACE_S, remove
 from wesgate.worker.runtimes.leftovers import kill_marked
 from wesgate.worker.runtimes.probe import choose, trying
 from wesgate.worker.runtimes.runtime import last_line, runtime_name
@@ -411,9 +411,10 @@ def terminate(attempt: Attempt) -> bool:
 
 def clear(attempt: Attempt, order: Order, environment: Mapping[str, str]) -> None:
     """End and remove what a worker that died left behind."""
-    # First of all the clients: one that is still starting would make its container later.
-    kill_marked(order.key)
     runtime = runtime_name(order)
-    if runtime in ("podman", "docker"):
+    contained = runtime in ("podman", "docker")
+    # First of all the clients: one that is still starting would make its container later.
+    kill_marked(order.key, CLIENT_GRACE_S if contained else 0.0)
+    if contained:
         names = [attempt.container(number) for number in range(len(order.spec.steps))]
         remove(runtime, names, environment, CLEAR_TIMEOUT_S)

@@ -171,11 +171,12 @@ class _streams:  # noqa: N801  # used as a function
 
 def _start(launch: Launch, stdin: IO[bytes], out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes] | Ended:
     kept = os.environ if launch.environment is None else launch.environment  # noqa: TID251  # handed on, not read
+    tie = _dying_with(os.getpid(), launch.dies_by) if launch.dies_by else None
     try:
         return subprocess.Popen(
             launch.argv, stdin=stdin, stdout=out, stderr=err, env={**kept, **launch.added}, cwd=launch.directory,
             start_new_session=True, pass_fds=launch.files,
-            preexec_fn=_dying_with(os.getpid()) if launch.dies_with_worker else None,  # noqa: PLW1509  # no threads run here
+            preexec_fn=tie,  # noqa: PLW1509  # no threads run here
         )  # fmt: skip
     except FileNotFoundError as error:
         return Ended(NOT_FOUND, note=f"the command cannot be run: {error.strerror}: {error.filename}")
@@ -212,11 +213,11 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _dying_with(worker: int) -> Callable[[], None]:
+def _dying_with(worker: int, by: int) -> Callable[[], None]:
     def tie() -> None:
         if _libc is not None:
             with suppress(OSError):
-                _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+                _libc.prctl(PR_SET_PDEATHSIG, by)
             # The kernel tells of no death that came before.
             if os.getppid() != worker:
                 os._exit(NOT_EXECUTABLE)

@@ -10,7 +10,7 @@ import os, time
 from wesgate.worker.steps import _dying_with
 
 worker = os.getpid()
-tie = _dying_with(worker)
+tie = _dying_with(worker, 9)
 if os.fork() == 0:
     while os.getppid() == worker:
         time.sleep(0.001)

@@ -23,6 +23,10 @@ from wesgate.worker.runtimes.leftovers import MARK, kill_marked
 from wesgate.worker.runtimes.runtime import KILLED, Ended, Launch, Task, check_environment, last_line
 
 LABEL = "wesgate.key"
+
+CLIENT_GRACE_S = 1.0
+"""A podman that is killed between the start of a container and its record leaves one that it knows nothing of. Asked to
+end, it does so before or after that."""
 CALL_TIMEOUT_S = 120.0
 
 # runc and crun refuse a container with less; it could not start.
@@ -78,7 +82,7 @@ class Containers:
             *(("--interactive",) if stdin else ()),
             "--entrypoint", "", step.image, *step.command,
         )  # fmt: skip
-        return Launch(argv, dies_with_worker=True, added={**odd, MARK: order.key})
+        return Launch(argv, dies_by=SIGTERM, added={**odd, MARK: order.key})
 
     def send(self, number: int, process_group: int, signal: int) -> None:
         del process_group  # the client's; signals go to the container
@@ -96,7 +100,7 @@ class Containers:
 
     def clear(self, number: int, process_group: int) -> None:
         del process_group
-        kill_marked(self.task.order.key)
+        kill_marked(self.task.order.key, CLIENT_GRACE_S)
         remove(self.program, [self.task.attempt.container(number)], None)
         (self.task.attempt.directory / f"env-{number}").unlink(missing_ok=True)
 

@@ -63,7 +63,7 @@ class Plain:
             step.command,
             step_environment(self.task, step, tmp),
             step.workdir or tmp,
-            dies_with_worker=True,
+            dies_by=SIGKILL,
         )
 
     def send(self, number: int, process_group: int, signal: int) -> None:
@@ -103,7 +103,7 @@ class Sandboxed:
             return self._bubblewrap(number, step, bubblewrap_options(entries, environment, workdir))
         script = home / f"sandbox-{number}.sh"
         private_file(script, script_text(entries, environment, workdir, str(home), str(self._marker(number))))
-        return Launch(self._unshare(script, step), self._outer(), "/", dies_with_worker=True)
+        return Launch(self._unshare(script, step), self._outer(), "/", dies_by=SIGKILL)
 
     def send(self, number: int, process_group: int, signal: int) -> None:
         inner = self._inner_group(number) if self.with_bubblewrap else None

@@ -17,14 +17,14 @@ KILLED, TERMINATED = 137, 143
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A process to start. `environment` None keeps the worker's own; `added` comes on top of either. `dies_with_worker`
-    asks the kernel to kill it when the worker ends; `files` are descriptors that it inherits, closed in the worker
-    afterwards."""
+    """A process to start. `environment` None keeps the worker's own; `added` comes on top of either. `dies_by` is the
+    signal that the kernel is asked to send it when the worker ends, 0 for none; `files` are descriptors that it inherits,
+    closed in the worker afterwards."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] | None = None
     directory: str | None = None
-    dies_with_worker: bool = False
+    dies_by: int = 0
     files: tuple[int, ...] = ()
     added: Mapping[str, str] = field(default_factory=dict)
 
