@@ -18,8 +18,8 @@ KILLED, TERMINATED = 137, 143
 @dataclass(frozen=True, slots=True)
 class Launch:
     """A process to start. `environment` None keeps the worker's own; `added` comes on top of either. `dies_by` is the
-    signal that the kernel sends it when the worker ends, 0 for none; `files` are descriptors that it inherits, closed in
-    the worker afterwards."""
+    signal that the kernel sends it when the worker ends, 0 for none; `files` are descriptors that it inherits, closed
+    in the worker afterwards."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] | None = None
