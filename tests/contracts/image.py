@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.contracts.ground import IMAGE
+from wesgate.worker.runtimes.probe import probe, trying
 
 
 def build_image(environment: Mapping[str, str], scratch: Path) -> None:
     """Import the image, unless it is there."""
+    need_podman(environment)
     if subprocess.run(["podman", "image", "exists", IMAGE], check=False, env=environment).returncode == 0:
         return
     fill(scratch)
@@ -19,6 +21,13 @@ def build_image(environment: Mapping[str, str], scratch: Path) -> None:
     subprocess.run(
         ["podman", "import", "-q", "-", IMAGE], input=files.stdout, check=True, capture_output=True, env=environment
     )
+
+
+def need_podman(environment: Mapping[str, str]) -> None:
+    """OSError with the reason, where podman can be called and runs no container."""
+    verdict = probe("podman", trying(environment))
+    if not verdict.works:
+        raise OSError(verdict.reason)
 
 
 def fill(tree: Path) -> None:

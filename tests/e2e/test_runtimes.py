@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.contracts.conftest import CONTAINERS_CONF
-from tests.contracts.image import fill
+from tests.contracts.image import fill, need_podman
 from tests.e2e.documents import HELLO
 from tests.e2e.service import Service, gone
 
@@ -75,6 +75,7 @@ def podman(short_tmp: Path) -> Iterator[Service]:
 
 
 def build_image(tree: Path, environment: dict[str, str]) -> None:
+    need_podman(environment)
     tree.mkdir()
     fill(tree)
     (tree / "bin" / "bash").write_text('#!/bin/sh\nexec /bin/sh "$@"\n')

@@ -203,6 +203,7 @@ def script_text(entries: Sequence[Entry], environment: Mapping[str, str], workdi
     return "\n".join(
         [
             "set -eu",
+            "PATH=$PATH:/usr/sbin:/sbin",  # pivot_root is there, which an ordinary user's PATH leaves out
             "umask 022",
             f"cd {q(home)}",
             "mount -t tmpfs -o mode=755 tmpfs root",
