@@ -19,7 +19,7 @@ from wesgate.api.events import Events
 from wesgate.api.paging import Pager
 from wesgate.core import failpoints
 from wesgate.core.errors import Misconfigured
-from wesgate.core.spec import Kind, Lane, RunSpec, TaskSpec
+from wesgate.core.spec import Fetching, Kind, Lane, RunSpec, TaskSpec
 from wesgate.db import embedded, migrate, owners
 from wesgate.db.leases import Claim
 from wesgate.db.queue import HeadQueue
@@ -166,9 +166,7 @@ def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalE
             network=wanted.network,
             visible=tuple(map(str, wanted.visible)),
             private=tuple(str(settings.data.absolute() / name) for name in ("postgres", "wake")),
-            allow_private=settings.sources.allow_private,
-            fetch_timeout_s=settings.sources.fetch_timeout_s,
-            fetch_max_bytes=settings.sources.fetch_max_bytes,
+            fetching=_fetching(settings),
         ),
         settings.files_root,
         settings.data / "wake",
@@ -196,10 +194,13 @@ def _miniwdl_settings(settings: Settings) -> MiniwdlSettings:
         call_cache=wanted.call_cache,
         head_memory_gb=wanted.head_memory_gb,
         roots=roots(settings),
-        allow_private=settings.sources.allow_private,
-        fetch_timeout_s=settings.sources.fetch_timeout_s,
-        fetch_max_bytes=settings.sources.fetch_max_bytes,
+        fetching=_fetching(settings),
     )
+
+
+def _fetching(settings: Settings) -> Fetching:
+    wanted = settings.sources
+    return Fetching(wanted.allow_private, wanted.fetch_timeout_s, wanted.fetch_max_bytes)
 
 
 def announced(settings: Settings, url: str) -> AbstractContextManager[Path]:

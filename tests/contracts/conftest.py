@@ -21,7 +21,7 @@ from tests.contracts.image import build_image
 from wesgate.core.backend import Executor, Observation
 from wesgate.core.errors import Misconfigured
 from wesgate.core.report import TaskReport
-from wesgate.core.spec import TaskSpec
+from wesgate.core.spec import Fetching, TaskSpec
 from wesgate.core.states import State
 from wesgate.executors.local import LocalExecutor, LocalSettings
 from wesgate.testing import FakeExecutor, World
@@ -108,7 +108,7 @@ async def grounds(
 async def _ground(runtime: str, root: Path, wake: Path, environment: dict[str, str]) -> AsyncIterator[Ground]:
     def make(**settings: Any) -> LocalExecutor:
         failpoints = settings.pop("failpoints", "")
-        wanted = LocalSettings(runtime=runtime, grace_s=2.0, allow_private=True)
+        wanted = LocalSettings(runtime=runtime, grace_s=2.0, fetching=Fetching(allow_private=True))
         return LocalExecutor(replace(wanted, **settings), root, wake, environment, failpoints)
 
     wake.mkdir(exist_ok=True)

@@ -20,7 +20,7 @@ import pytest
 
 from tests.contracts.ground import IMAGE, Ground, said
 from wesgate.core.backend import Handle
-from wesgate.core.spec import FileType, Input, Lane, Output, Resources, Step
+from wesgate.core.spec import Fetching, FileType, Input, Lane, Output, Resources, Step
 from wesgate.core.states import State
 from wesgate.worker.layout import Attempt, is_alive
 
@@ -284,7 +284,7 @@ async def test_a_redirect_to_a_file_is_not_followed(ground: Ground, site: str) -
 async def test_an_input_from_a_host_that_is_not_public_is_refused_by_default(ground: Ground, site: str) -> None:
     Site.asked = 0
     given = Input(f"{ground.inside}/f", f"http://me:pass@{site}/file?key=k")
-    strict = replace(ground, executor=ground.make(allow_private=False))
+    strict = replace(ground, executor=ground.make(fetching=Fetching(allow_private=False)))
     await strict.executor.start()
     seen = await strict.run(ground.task("true", inputs=(given,)))
     await strict.executor.close()

@@ -15,7 +15,7 @@ from tests.doubles.heads import HostQueue
 from tests.doubles.tes import TesDouble
 from wesgate.core.backend import Handle, Observation
 from wesgate.core.report import RunReport
-from wesgate.core.spec import RunSpec
+from wesgate.core.spec import Fetching, RunSpec
 from wesgate.core.states import State
 from wesgate.engines.miniwdl.addresses import announced
 from wesgate.engines.miniwdl.config import MiniwdlSettings
@@ -30,7 +30,7 @@ class Site:
 
     root: Path
     tes: TesDouble
-    settings: MiniwdlSettings = field(default_factory=lambda: MiniwdlSettings(allow_private=True))
+    settings: MiniwdlSettings = field(default_factory=lambda: MiniwdlSettings(fetching=Fetching(allow_private=True)))
     host_paths: bool = False
     stack: list[AbstractContextManager[Path]] = field(default_factory=list)  # its end is the end of the announcement
 

@@ -33,6 +33,16 @@ class FileType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Fetching:
+    """What the operator lets be fetched over http(s). `allow_private`: also from hosts that are not public.
+    `timeout_s`: seconds for one input of a run, and for all those of a task together. `max_bytes`: of one input."""
+
+    allow_private: bool = False
+    timeout_s: float = 3600.0
+    max_bytes: int = 1_000_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """A file or directory at `path` in the container before the first step: from `content` if given, else `url`."""
 

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wesgate.core.backend import Handle, Observation
 from wesgate.core.errors import Misconfigured, Permanent, Retryable
 from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog, TaskReport
-from wesgate.core.spec import Lane, TaskSpec
+from wesgate.core.spec import Fetching, Lane, TaskSpec
 from wesgate.core.states import State
 from wesgate.worker.faults import Fault
 from wesgate.worker.layout import (
@@ -74,8 +74,7 @@ class LocalSettings:
     works. `grace_s`: seconds between asking a step to end and making it. `pids`: processes a container may have.
     `network`: whether steps reach the network. `visible`: more host paths that the sandboxed process runtimes show,
     read-only. `private`: the service's own directories besides the files root, which no task may name or see.
-    `allow_private`: whether http(s) inputs may come from hosts that are not public. `fetch_timeout_s`:
-    seconds for all of a task's http(s) inputs. `fetch_max_bytes`: the largest of them.
+    `fetching`: what http(s) inputs may be.
     """
 
     runtime: str = "auto"
@@ -84,9 +83,7 @@ class LocalSettings:
     network: bool = True
     visible: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
-    allow_private: bool = False
-    fetch_timeout_s: float = 3600.0
-    fetch_max_bytes: int = 1_000_000_000_000
+    fetching: Fetching = field(default_factory=Fetching)
 
 
 class LocalExecutor:
@@ -328,9 +325,7 @@ def worker_limits(settings: LocalSettings) -> Limits:
         network=settings.network,
         visible=settings.visible,
         private=tuple(dict.fromkeys(os.path.realpath(path) for path in settings.private)),
-        allow_private=settings.allow_private,
-        fetch_timeout_s=settings.fetch_timeout_s,
-        fetch_max_bytes=settings.fetch_max_bytes,
+        fetching=settings.fetching,
     )
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from wesgate.core.codec import learn
 from wesgate.core.report import StepLog
-from wesgate.core.spec import Input, Output, Resources, Step, TaskSpec
+from wesgate.core.spec import Fetching, Input, Output, Resources, Step, TaskSpec
 from wesgate.worker.layout import Limits, Order, StepRecord
 from wesgate.worker.main import main
 
@@ -26,7 +26,7 @@ MESSAGE_BYTES = 8192
 
 def serve(channel: socket.socket) -> None:
     """Fork a worker for each message until the other side is gone."""
-    learn(Order, TaskSpec, Step, Input, Output, Resources, Limits, StepRecord, StepLog)
+    learn(Order, TaskSpec, Step, Input, Output, Resources, Limits, Fetching, StepRecord, StepLog)
     gc.collect()
     gc.freeze()  # a collection in a worker would copy the pages that all of them share
     # The kernel reaps children whose SIGCHLD is ignored.

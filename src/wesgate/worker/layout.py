@@ -31,7 +31,7 @@ from typing import Any
 
 from wesgate.core.codec import dump, load
 from wesgate.core.report import StepLog, TaskReport
-from wesgate.core.spec import TaskSpec
+from wesgate.core.spec import Fetching, TaskSpec
 from wesgate.core.states import State
 
 TAIL_BYTES = 10_000
@@ -50,9 +50,7 @@ class Limits:
     hidden: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
     memory: bool = True
-    allow_private: bool = False
-    fetch_timeout_s: float = 3600.0
-    fetch_max_bytes: int = 1_000_000_000_000
+    fetching: Fetching = field(default_factory=Fetching)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import pytest
 from tests.doubles.site import Site, failed, outputs
 from tests.doubles.tes import TesDouble
 from tests.doubles.workflows import READ
+from wesgate.core.spec import Fetching
 from wesgate.core.states import State
 
 
@@ -137,7 +138,7 @@ async def test_a_login_in_the_url_of_an_input_is_not_repeated(site: Site, tmp_pa
 async def test_an_http_input_may_not_be_larger_than_allowed(site: Site, tmp_path: Path) -> None:
     (tmp_path / "reads.txt").write_text("x" * 2000)
     with web(tmp_path) as url:
-        site = site.with_settings(fetch_max_bytes=1000)
+        site = site.with_settings(fetching=Fetching(allow_private=True, max_bytes=1000))
         text = failed(await site.run(READ, {"w.file": f"{url}/reads.txt"}), State.EXECUTOR_ERROR)
     assert "is larger than the 1000 bytes allowed" in text
 
@@ -149,7 +150,7 @@ async def test_a_redirect_to_the_clouds_credentials_is_refused(site: Site, tmp_p
 
 
 async def test_hosts_that_are_not_public_are_refused_by_default(site: Site, tmp_path: Path) -> None:
-    site = site.with_settings(allow_private=False)
+    site = site.with_settings(fetching=Fetching(allow_private=False))
     with web(tmp_path) as url:
         text = failed(await site.run(READ, {"w.file": f"{url}/x"}), State.EXECUTOR_ERROR)
     assert "names a host that is not public" in text

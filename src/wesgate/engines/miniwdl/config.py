@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.core.codec import dump, load
+from wesgate.core.spec import Fetching
 from wesgate.ga4gh.service_info import EngineParameter
 
 
 @dataclass(frozen=True, slots=True)
 class MiniwdlSettings:
     """What the operator decides. `roots` are the directories, besides an owner's own, whose files runs may name;
-    `allow_private` lets documents and inputs come from hosts that are not public. `fetch_timeout_s` and
-    `fetch_max_bytes` are for one http(s) input."""
+    `fetching` is for their documents and inputs."""
 
     default_image: str = "ubuntu:22.04"
     task_concurrency: int = 100  # one thread each in the head; miniwdl's own guideline ends at about 200
     call_cache: bool = True
     head_memory_gb: float = 4.0
     roots: tuple[str, ...] = ()
-    allow_private: bool = False
-    fetch_timeout_s: float = 3600.0
-    fetch_max_bytes: int = 1_000_000_000_000
+    fetching: Fetching = field(default_factory=Fetching)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,9 @@ def run_workflow(directory: Path, plan: HeadPlan, head_attempt: str) -> Result:
 def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callable[[], bool]) -> Result:
     options = run_options(plan)
     places = Places(directory / "attachments", (Path(plan.owner_directory), *map(Path, plan.settings.roots)))
-    site = plan.settings
-    bounds = Bounds(site.fetch_max_bytes, site.fetch_timeout_s, terminating)
-    source = Source(directory / "downloads", bounds, Network(site.allow_private))
+    fetching = plan.settings.fetching
+    bounds = Bounds(fetching.max_bytes, fetching.timeout_s, terminating)
+    source = Source(directory / "downloads", bounds, Network(fetching.allow_private))
     exe = choose(load_document(plan.workflow, places, source), options.task)
     inputs = bind_inputs(json.loads((directory / "inputs.json").read_text(encoding="utf-8")), exe, places)
     cfg = config.Loader(logging.getLogger("wesgate"), filenames=[], overrides=miniwdl_options(plan, options))

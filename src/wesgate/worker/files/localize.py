@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from wesgate.core.spec import FileType, Input, Output, TaskSpec
+from wesgate.core.spec import Fetching, FileType, Input, Output, TaskSpec
 from wesgate.storage.connections import Network
 from wesgate.storage.http import Bounds, FetchFailed, fetch
 from wesgate.storage.target import redacted
@@ -39,7 +39,7 @@ def localize(spec: TaskSpec, attempt: Attempt, allowed: Places, limits: Limits, 
             _refuse_unsupported(given)
             remote.append((given.url, own))
             mounts.append(Mount(str(own), target, directory=False))
-    _fetch_all(remote, limits, interrupts)
+    _fetch_all(remote, limits.fetching, interrupts)
     return mounts
 
 
@@ -95,12 +95,12 @@ def _refuse_unsupported(given: Input) -> None:
         raise Fault(f"input {given.path} is a directory, which {scheme(given.url)} cannot give: name its files")
 
 
-def _fetch_all(remote: Sequence[tuple[str, Path]], limits: Limits, interrupts: Interrupts) -> None:
+def _fetch_all(remote: Sequence[tuple[str, Path]], fetching: Fetching, interrupts: Interrupts) -> None:
     if not remote:
         return
-    bounds = Bounds(limits.fetch_max_bytes, limits.fetch_timeout_s, interrupts.requested)
-    network = Network(limits.allow_private)
-    deadline = time.monotonic() + limits.fetch_timeout_s
+    bounds = Bounds(fetching.max_bytes, fetching.timeout_s, interrupts.requested)
+    network = Network(fetching.allow_private)
+    deadline = time.monotonic() + fetching.timeout_s
     pool = ThreadPoolExecutor(FETCHES_AT_ONCE)
     try:
         fetches = [pool.submit(_fetch, url, path, bounds, network, deadline) for url, path in remote]
