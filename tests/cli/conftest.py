@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.double import Double, Stage, serving
 from wesgate.cli import main
-from wesgate.cli.people import watch
+from wesgate.cli.remote import waiting
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def any_server(request: pytest.FixtureRequest, stages: tuple[Stage, Stage]) -> D
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Runs one command; the double to ask comes first, if the command asks one."""
-    monkeypatch.setattr(watch, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(watch, "RETRY_S", 0.01)
+    monkeypatch.setattr(waiting, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(waiting, "RETRY_S", 0.01)
     monkeypatch.delenv("WESGATE_TOKEN", raising=False)
 
     def call(double: Double | None, *words: str) -> Said:

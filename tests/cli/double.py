@@ -1,8 +1,7 @@
-"""A WES server in small, for the client's tests: scripted runs over real HTTP, in the shapes of 1.1 or of 1.0."""
+"""A server in small, for the client's tests: scripted runs over real HTTP, in the shapes of WES 1.1 or of 1.0."""
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,12 +16,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-BASE = "/ga4gh/wes/v1"
-AWAY = {"AWAY": 503}
-"""A frame in this state is answered as by a server that restarts."""
+from tests.cli.answers import AWAY, T0, T1, missing, ranged, reply
+from tests.cli.tes_double import TesDouble, TesStage
 
-T0 = "2026-11-21T10:00:00Z"
-T1 = "2026-11-21T10:00:07Z"
+BASE = "/ga4gh/wes/v1"
 
 
 def a_task(name: str, exit_code: int | None = 0, **more: Any) -> dict[str, Any]:
@@ -47,16 +44,6 @@ def a_run(
     }
 
 
-def reply(data: Any, status: int = 200) -> Response:
-    """A JSON answer; letters beyond ASCII are escaped, so that even half a surrogate pair can be sent."""
-    return Response(json.dumps(data), status, media_type="application/json")
-
-
-def missing(what: str) -> Response:
-    """The answer for what is not there."""
-    return reply({"msg": f"no such {what}", "status_code": 404}, 404)
-
-
 @dataclass
 class Double:
     """The server's state. A run is a list of frames: each look at it shows the next one, the last one for ever."""
@@ -73,6 +60,7 @@ class Double:
     tokens: list[str | None] = field(default_factory=list)
     instead: Response | None = None
     storage: list[str] | None = None
+    tasks: TesDouble = field(default_factory=TesDouble)
 
     def add(self, *frames: dict[str, Any]) -> None:
         """Add a run."""
@@ -105,6 +93,7 @@ class Stage:
                 Route("/texts/{name}", self.text),
                 Route("/ga4gh/tes/v1/service-info", self.tes_info),
                 Route("/tes/{name}", self.tes),
+                *TesStage(lambda: self.double.tasks).routes,
             ]
         )
 
@@ -162,14 +151,9 @@ class Stage:
 
     async def text(self, request: Request) -> Response:
         body = self.double.texts.get(request.path_params["name"])
-        wanted = request.headers.get("range", "")
         if body is None:
             return missing("log")
-        if self.double.old or not wanted:
-            return PlainTextResponse(body)
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
-        part = body[int(first) : int(last) + 1] if first else body[-int(last) :]
-        return PlainTextResponse(part, 206 if part else 416)
+        return PlainTextResponse(body) if self.double.old else ranged(body, request)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from tests.cli.answers import T0
 from tests.cli.conftest import Cli
-from tests.cli.double import T0, Double, a_run, a_task
+from tests.cli.double import Double, a_run, a_task
 
 
 def test_ls_reads_on_through_the_pages_up_to_its_limit(cli: Cli, any_server: Double) -> None:

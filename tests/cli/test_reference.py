@@ -62,3 +62,12 @@ def test_every_word_of_the_log_is_explained() -> None:
     page = (checkout / "docs/reference/log.md").read_text()
     words = {word for path in (checkout / "src").rglob("*.py") for word in LOG_CALL.findall(path.read_text())}
     assert sorted(word for word in words if f"`{word}`" not in page) == []
+
+
+def test_tables_that_are_in_a_list_are_explained_too() -> None:
+    assert "## `[[storage.stores]]`" in reference.settings()
+    assert "| `url` | text | none: it must be given |" in reference.settings()
+
+
+def test_commands_of_a_group_are_explained_too() -> None:
+    assert "## `wesgate task create`" in reference.commands()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.cli.double import Double, a_run, a_task
-from wesgate.cli.people import watch
+from wesgate.cli.remote import waiting
 
 WDL = "version 1.0\nworkflow hello {\n  input {\n    File reads\n    Int n = 1\n  }\n}\n"
 
@@ -145,7 +145,7 @@ def test_a_server_that_restarts_is_waited_for(cli: Cli, server: Double, hello: P
 def test_a_server_that_stays_away_is_given_up_and_the_run_goes_on(
     cli: Cli, server: Double, hello: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "AWAY_S", 0.1)
+    monkeypatch.setattr(waiting, "AWAY_S", 0.1)
     server.next_run = [a_run("new-run", "RUNNING"), a_run("new-run", "AWAY")]
     said = cli(server, "run", str(hello), "--wait")
     assert said.code == 3

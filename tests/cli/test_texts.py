@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from tests.cli.answers import T0
 from wesgate.cli.errors import UsageProblem
 from wesgate.cli.people import wdl
-from wesgate.cli.people.client import base_url, log_place
+from wesgate.cli.people.client import WES, log_place
 from wesgate.cli.people.params import Signature, parameters, unreadable
 from wesgate.cli.people.replies import Stand, read_log
 from wesgate.cli.people.submission import find_workflow, named, type_of, version_from
-from wesgate.cli.text import clean, took
+from wesgate.cli.remote.connection import base_url
+from wesgate.cli.remote.reading import has_ended
+from wesgate.cli.tasks.client import TES
+from wesgate.cli.text import clean, size, took
 
 TEXT = """# import "comment.wdl"
 version 1.1
@@ -182,10 +186,12 @@ def test_an_inputs_file_that_is_none_is_refused(tmp_path: Path, text: str) -> No
         ("https://h/prefix/", "https://h/prefix/ga4gh/wes/v1"),
         ("https://h/x/ga4gh/wes/v1/", "https://h/x/ga4gh/wes/v1"),
         ("https://h/api/v2", "https://h/api/v2"),
+        ("https://h/ga4gh/tes/v1", "https://h/ga4gh/wes/v1"),
     ],
 )
 def test_a_server_is_named_by_host_or_by_the_whole_path(given: str, base: str) -> None:
-    assert base_url(given) == base
+    assert base_url(given, WES) == base
+    assert base_url(given, TES) == base.replace("/wes/", "/tes/")
 
 
 @pytest.mark.parametrize(
@@ -212,6 +218,27 @@ def test_workflow_types_are_told_by_the_end_of_the_name() -> None:
 
 def test_control_characters_are_written_out() -> None:
     assert clean("a\x1b[0m\tb\r\nc\x9b\u202e\ud800") == "a\\x1b[0m\tb\nc\\x9b\\u202e?"
+
+
+@pytest.mark.parametrize(
+    ("step", "ended"),
+    [
+        ({}, False),
+        ({"exit_code": -1}, False),
+        ({"exit_code": 0}, True),
+        ({"exit_code": 0, "start_time": T0}, False),
+        ({"exit_code": -1, "end_time": T0}, True),
+    ],
+)
+def test_a_step_has_ended_by_its_time_or_its_exit_code(step: dict[str, Any], ended: bool) -> None:
+    assert has_ended(step) is ended
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0 B"), (999.4, "999 B"), (999.6, "1 kB"), (2.5e6, "2.5 MB"), (3e15, "3000 TB")]
+)
+def test_sizes_read_as_people_say_them(count: float, told: str) -> None:
+    assert size(count) == told
 
 
 def test_durations_read_as_people_say_them() -> None:

@@ -12,6 +12,8 @@ from wesgate.cli.errors import CliError
 from wesgate.cli.operators import commands as operators
 from wesgate.cli.people import commands as people
 from wesgate.cli.people import submit
+from wesgate.cli.tasks import commands as tasks
+from wesgate.cli.tasks import create
 from wesgate.cli.text import one_line
 
 GUIDE = """
@@ -23,6 +25,9 @@ First steps:
   wesgate ls                           your runs
   wesgate logs last                    the engine's log of the youngest
   wesgate outputs last                 what came out
+  wesgate task create --image ubuntu:22.04 --follow -- echo hello
+                                       a single task, without a workflow
+  wesgate task ls                      your tasks
 
 \b
 Environment:
@@ -30,9 +35,9 @@ Environment:
   WESGATE_TOKEN   the bearer token, where the server wants one
 
 \b
-Exit codes: 0 done; 1 the run did not end COMPLETE; 2 the command is wrong;
-3 no server, or it refused; 130 stopped by Ctrl-C. Every command for runs
-takes --json. `wesgate COMMAND --help` shows more examples.
+Exit codes: 0 done; 1 the run or task did not end COMPLETE; 2 the command is
+wrong; 3 no server, or it refused; 130 stopped by Ctrl-C. Every command for runs
+and tasks takes --json. `wesgate COMMAND --help` shows more examples.
 """
 
 app = typer.Typer(
@@ -58,7 +63,7 @@ def _wesgate(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Run workflows on any WES server, or run a WES and TES service of your own."""
+    """Run workflows on any WES server and tasks on any TES server, or run a service of both of your own."""
 
 
 app.command(epilog=submit.EXAMPLES)(submit.run)
@@ -79,6 +84,27 @@ app.command(epilog="\b\nExamples:\n  wesgate cancel last\n  wesgate cancel 3f2a\
 app.command(epilog="\b\nExamples:\n  wesgate outputs last\n  wesgate outputs last --json | jq -r '.\"qc.plot\"'\n")(
     people.outputs
 )
+task = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Run single tasks on any TES server.")
+task.command(epilog=create.EXAMPLES)(create.create)
+task.command(
+    epilog="\b\nExamples:\n  wesgate task ls --limit 5\n  wesgate task ls --state queued --tag study=lambda\n"
+    "  wesgate task ls --name align- --json | jq -r '.tasks[].id'\n"
+)(tasks.ls)
+task.command(
+    epilog="\b\nExamples:\n  wesgate task get last\n  wesgate task get 3f2a --json | jq '.logs[-1].metadata'\n"
+)(tasks.get)
+task.command(
+    epilog="\b\nExamples:\n  wesgate task logs last -f\n  wesgate task logs 3f2a --step 2 --stderr\n"
+    "  wesgate task logs 3f2a --attempt 1\n"
+)(tasks.logs)
+task.command(
+    epilog="\b\nExamples:\n  wesgate task cancel last\n  wesgate task cancel 3f2a 77b0\n"
+    "  wesgate task cancel --tag study=lambda --state queued\n"
+)(tasks.cancel)
+task.command(epilog="\b\nExamples:\n  wesgate task wait last && echo it worked\n  wesgate task wait 3f2a 77b0\n")(
+    tasks.wait
+)
+app.add_typer(task, name="task")
 operators.register(app)
 
 

@@ -2,11 +2,11 @@
 
 | code | means                                                |
 | ---- | ---------------------------------------------------- |
-| 0    | done; a run that was waited for ended COMPLETE       |
-| 1    | the run that was asked about did not end COMPLETE    |
+| 0    | done; what was waited for ended COMPLETE             |
+| 1    | the run or task did not end COMPLETE                 |
 | 2    | the command cannot be carried out as it was written  |
 | 3    | the server could not be reached, or refused          |
-| 130  | stopped by Ctrl-C; the run goes on                   |
+| 130  | stopped by Ctrl-C; the run or task goes on           |
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ class NoSuchRun(UsageProblem):
 
 
 class ServerProblem(CliError):
-    """The server could not be reached, or refused. `transient` says that asking again may help."""
+    """The server could not be reached, or refused. `transient` says that asking again may help, `unreached` that
+    nothing of the question can have come through."""
 
     code = 3
 
-    def __init__(self, message: str, *, status: int = 0, transient: bool = False) -> None:
+    def __init__(self, message: str, *, status: int = 0, transient: bool = False, unreached: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.transient = transient
+        self.unreached = unreached

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, SecretStr
@@ -102,6 +102,26 @@ def _sections(model: type[BaseModel], place: tuple[str, ...]) -> Iterator[str]:
         yield f"\n## {title}\n\n" + _table(("setting", "type", "default", "meaning"), rows)
     for name, kind in inner.items():
         yield from _sections(kind, (*place, name))
+    for name, field in fields:
+        if listed := _listed(field):
+            yield _listed_section(listed, ".".join((*place, name)))
+
+
+def _listed(field: FieldInfo) -> type[BaseModel] | None:
+    """What the field is a list of, if that has settings of its own."""
+    one = next((one for one in get_args(field.annotation) if one is not Ellipsis), None)
+    is_table = get_origin(field.annotation) is tuple and isinstance(one, type) and issubclass(one, BaseModel)
+    return one if is_table else None
+
+
+def _listed_section(model: type[BaseModel], place: str) -> str:
+    """One table of a list: it has no variable of its own, the list has."""
+    rows = [
+        (f"`{name}`", _type(field.annotation), _default(field), _plain(field.description))
+        for name, field in model.model_fields.items()
+    ]
+    head = f"\n## `[[{place}]]`\n\n{_plain(model.__doc__)} In the environment, the list is JSON.\n\n"
+    return head + _table(("setting", "type", "default", "meaning"), rows)
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
@@ -111,7 +131,7 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
 
 def _row(name: str, field: FieldInfo, place: tuple[str, ...]) -> tuple[str, str, str, str]:
     variable = "__".join(("WESGATE_" + (place[0] if place else name), *place[1:], *((name,) if place else ()))).upper()
-    bounds = " ".join(_bounds(field))
+    bounds = " ".join(_bounds(field.metadata))
     return (
         f"`{name}`<br>`{variable}`",
         _type(field.annotation) + (f" {bounds}" if bounds else ""),
@@ -121,6 +141,10 @@ def _row(name: str, field: FieldInfo, place: tuple[str, ...]) -> tuple[str, str,
 
 
 def _type(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        base, *notes = get_args(kind)
+        metadata = [one for note in notes for one in (note.metadata if isinstance(note, FieldInfo) else [note])]
+        return " ".join([_type(base), *_bounds(metadata)])
     inner = [one for one in get_args(kind) if one not in (NoneType, Ellipsis)]
     if get_origin(kind) is Literal:
         return " or ".join(f"`{word}`" for word in inner)
@@ -128,11 +152,15 @@ def _type(kind: Any) -> str:
         return " or ".join(map(_type, inner))
     if get_origin(kind) is tuple:
         return f"list of {_type(inner[0])}s"
+    if get_origin(kind) is dict:
+        return f"table of {_type(inner[1])}s by name"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "table"
     return _TYPES[kind]
 
 
-def _bounds(field: FieldInfo) -> Iterator[str]:
-    for bound in field.metadata:
+def _bounds(metadata: Sequence[Any]) -> Iterator[str]:
+    for bound in metadata:
         match bound:
             case annotated_types.Ge(least):
                 yield f"from {least}"
@@ -143,6 +171,10 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "none: it must be given"
+    if field.default_factory is dict:
+        return "empty"
     if field.default_factory:
         return _plain(field.default_factory.__doc__).rstrip(".")
     match field.default:
@@ -193,12 +225,17 @@ def commands() -> str:
 
     whole: Any = typer.main.get_command(app)  # of typer's own copy of click, which has no types
     parent = whole.make_context("wesgate", [], resilient_parsing=True, terminal_width=_HELP_WIDTH)
-    told = [("wesgate", whole.get_help(parent))]
-    for name, command in whole.commands.items():
-        own = command.make_context(name, [], parent=parent, resilient_parsing=True)
-        told.append((f"wesgate {name}", command.get_help(own)))
+    told = [("wesgate", whole.get_help(parent)), *_helps(whole, parent, "wesgate")]
     text = "".join(f"\n## `{name}`\n\n```text\n{said.rstrip()}\n```\n" for name, said in told)
     return _source("src/wesgate/cli") + "# Commands\n" + text
+
+
+def _helps(group: Any, parent: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    """The help of every command in a group, and in the groups in it."""
+    for name, command in group.commands.items():
+        own = command.make_context(name, [], parent=parent, resilient_parsing=True)
+        yield f"{prefix} {name}", command.get_help(own)
+        yield from _helps(command, own, f"{prefix} {name}") if hasattr(command, "commands") else ()
 
 
 def _source(source: str) -> str:

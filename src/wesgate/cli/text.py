@@ -42,6 +42,15 @@ def took(start: datetime | None, end: datetime | None) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
 
 
+def size(count: float) -> str:
+    """A number of bytes: `12 B`, `3.5 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
 def moment(time: datetime | None) -> str:
     """A time in the reader's own zone."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""

@@ -10,7 +10,8 @@ import typer
 
 from wesgate.cli.errors import UsageProblem
 from wesgate.cli.options import Json, print_json
-from wesgate.cli.people.options import DEFAULT_URL, RunName, Token, Url, connected, hints
+from wesgate.cli.people.options import RunName, connected
+from wesgate.cli.remote.options import DEFAULT_URL, Raw, Token, Url, hints
 from wesgate.core.states import State
 
 STATE_WORDS = ", ".join(State)
@@ -83,24 +84,25 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run or task ends.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Only the standard output.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only the standard error.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Control characters as they are, not written out.")] = False,
+    raw: Raw = False,
     url: Url = DEFAULT_URL,
     token: Token = "",
     as_json: Json = False,
 ) -> None:
     """Print the log of a run's engine, or of one of its tasks."""
     from wesgate.cli.people.find import find_run
-    from wesgate.cli.people.logs import Source, document, print_logs
+    from wesgate.cli.people.logs import Source
+    from wesgate.cli.remote.streams import print_logs
 
     if follow and as_json:
         raise UsageProblem("--follow prints as it comes and --json prints one document: choose one")
     names = [name for name, chosen in (("stdout", stdout), ("stderr", stderr)) if chosen] or ["stdout", "stderr"]
     with connected(url, token) as client:
-        source = Source(client, find_run(client, run), task)
+        source = Source(client, find_run(client, run), task, names)
         if as_json:
-            print_json(document(source, names))
+            print_json(source.document())
         else:
-            print_logs(source, names, follow=follow, raw=raw)
+            print_logs(source.look, follow=follow, raw=raw)
 
 
 def cancel(run: RunName, url: Url = DEFAULT_URL, token: Token = "", as_json: Json = False) -> None:

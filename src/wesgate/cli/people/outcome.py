@@ -10,13 +10,13 @@ from wesgate.cli.errors import ServerProblem
 from wesgate.cli.options import print_json
 from wesgate.cli.people.client import WesClient
 from wesgate.cli.people.replies import Log, Run
-from wesgate.cli.people.report import MANY, Hints, document, failed, failure_lines, output_lines, said
+from wesgate.cli.people.report import MANY, document, failed, failure_lines, output_lines, said
 from wesgate.cli.people.screen import screen
-from wesgate.cli.people.watch import follow, last_lines, patiently, wait
+from wesgate.cli.people.watch import follow, last_lines, wait
+from wesgate.cli.remote.options import INTERRUPTED, Hints
+from wesgate.cli.remote.waiting import patiently
 from wesgate.cli.text import clean, one_line, took
 from wesgate.core.states import State
-
-INTERRUPTED = 130
 
 
 def see_through(client: WesClient, run_id: str, hints: Hints, *, live: bool, as_json: bool) -> None:

@@ -86,9 +86,14 @@ def _typed(text: str, kind: str) -> Any:
     if kind.rstrip("?") in ("String", "File", "Directory"):
         return text
     try:
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        return read_json(text)
     except (ValueError, RecursionError):
         return text
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value of a JSON text; NaN and what is beyond all numbers are none (RFC 8259)."""
+    return json.loads(text, parse_constant=_no_number, parse_float=_finite)
 
 
 def _no_number(text: str) -> Any:

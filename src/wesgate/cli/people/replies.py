@@ -8,8 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from wesgate.cli.remote.reading import as_object, as_text, as_texts, has_ended
 from wesgate.cli.text import parse_time
-from wesgate.core.states import TERMINAL, State
+from wesgate.core.states import State
 
 
 class Stand(StrEnum):
@@ -63,11 +64,6 @@ class Run:
         return self.tags.get("name", "") or self.log.name or self.workflow.rsplit("/", 1)[-1]
 
 
-def is_over(state: str) -> bool:
-    """Whether waiting longer is of no use. A word that WES does not know counts as an end."""
-    return state in TERMINAL or state not in State.__members__
-
-
 def read_run(data: Mapping[str, Any], run_id: str = "") -> Run:
     """A RunLog, RunSummary or RunStatus."""
     request, log = as_object(data.get("request")), read_log(data.get("run_log"))
@@ -77,7 +73,7 @@ def read_run(data: Mapping[str, Any], run_id: str = "") -> Run:
         state=as_text(data.get("state")) or State.UNKNOWN.value,
         start=parse_time(data.get("start_time")) or log.start,
         end=parse_time(data.get("end_time")) or log.end,
-        tags=_texts(data.get("tags") or request.get("tags")),
+        tags=as_texts(data.get("tags") or request.get("tags")),
         workflow=as_text(request.get("workflow_url")),
         log=log,
         outputs=as_object(data.get("outputs")),
@@ -111,31 +107,5 @@ def read_step(data: Mapping[str, Any]) -> str:
     if state != "running" or not isinstance(steps, list) or len(steps) < 2:
         return state
     # Some servers list a step when it begins, some when it has ended.
-    ended = sum(_has_ended(as_object(step)) for step in last) if isinstance(last, list) else 0
+    ended = sum(has_ended(as_object(step)) for step in last) if isinstance(last, list) else 0
     return f"{state}, step {min(ended + 1, len(steps))} of {len(steps)}"
-
-
-def error_text(data: Any) -> str:
-    """What an error document says, under any of the names that servers use for it."""
-    names = ("msg", "message", "detail", "err_msg", "title", "error")
-    return next((as_text(as_object(data)[name]) for name in names if as_text(as_object(data).get(name))), "")
-
-
-def as_object(value: Any) -> Mapping[str, Any]:
-    """The JSON object, or an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_text(value: Any) -> str:
-    """The text, or the digits of a number (some servers number their runs)."""
-    if isinstance(value, bool):
-        return ""
-    return str(value) if isinstance(value, str | int) else ""
-
-
-def _texts(value: Any) -> dict[str, str]:
-    return {key: as_text(item) for key, item in as_object(value).items()}
-
-
-def _has_ended(step: Mapping[str, Any]) -> bool:
-    return bool(step.get("end_time")) or step.get("exit_code") is not None

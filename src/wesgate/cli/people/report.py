@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from wesgate.cli.people.replies import Log, Run, Stand
+from wesgate.cli.remote.options import Hints
 from wesgate.cli.text import clean, columns, moment, one_line, took
 
 MANY = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """Commands to type next, with the server that this command was given."""
-
-    url: str = ""
-
-    def command(self, *words: str) -> str:
-        where = ["--url", self.url] if self.url else []
-        return shlex.join(["wesgate", *(clean(word) for word in words), *where])
 
 
 def run_lines(run: Run, tasks: Sequence[Log], now: datetime) -> list[str]:

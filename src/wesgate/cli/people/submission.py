@@ -15,7 +15,7 @@ from wesgate.cli.errors import UsageProblem
 from wesgate.cli.people import wdl
 from wesgate.cli.people.client import Form
 from wesgate.cli.people.params import Signature, absolute
-from wesgate.cli.people.replies import as_object
+from wesgate.cli.remote.reading import as_object
 
 MAX_TEXT = 10 * 1024 * 1024
 

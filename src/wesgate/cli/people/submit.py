@@ -9,7 +9,8 @@ import typer
 
 from wesgate.cli.errors import UsageProblem
 from wesgate.cli.options import Json, print_json
-from wesgate.cli.people.options import DEFAULT_URL, Token, Url, connected, hints
+from wesgate.cli.people.options import connected
+from wesgate.cli.remote.options import DEFAULT_URL, Token, Url, hints
 
 if TYPE_CHECKING:
     from wesgate.cli.people.client import Form, WesClient

@@ -1,30 +1,21 @@
-"""Waiting for a run: how often to ask, what to ask, and how long a server may be away."""
+"""Waiting for a run: what to ask, and what is seen of it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
 
-from wesgate.cli.errors import CliError, ServerProblem
+from wesgate.cli.errors import CliError
 from wesgate.cli.people.client import WesClient
-from wesgate.cli.people.replies import Log, Run, Stand, is_over
+from wesgate.cli.people.replies import Log, Run, Stand
+from wesgate.cli.remote.reading import is_over
+from wesgate.cli.remote.waiting import patiently, poll
 from wesgate.cli.text import tail
-
-FIRST_PAUSE_S = 0.3
-LONGEST_PAUSE_S = 2.0
-SLOWEST_S = 15.0
-RETRY_S = 1.0
-AWAY_S = 120.0
-"""How long a server may be away (restarted, say) before waiting for a run is given up."""
 
 TAIL_BYTES = 8192
 LOOKS = 6
 """How many running tasks are asked for their current step in one look."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +29,6 @@ class Snapshot:
     lines_of: str = ""
 
 
-def pause_after(pause_s: float, changed: bool, cost_s: float) -> float:
-    """The next pause: short after news, growing while there is none, and never a burden on a slow server."""
-    longer = FIRST_PAUSE_S if changed else min(LONGEST_PAUSE_S, pause_s * 1.3)
-    return max(longer, min(4 * cost_s, SLOWEST_S))
-
-
 def wait(client: WesClient, run_id: str) -> Run:
     """The run, once it is over; asks for its state only until then."""
     poll(lambda: client.state(run_id), is_over, lambda _: None)
@@ -53,35 +38,6 @@ def wait(client: WesClient, run_id: str) -> Run:
 def follow(client: WesClient, run_id: str, show: Callable[[Snapshot], None]) -> Snapshot:
     """The last snapshot of the run; every one is shown."""
     return poll(lambda: look(client, run_id), lambda seen: is_over(seen.run.state), show)
-
-
-def poll(ask: Callable[[], T], over: Callable[[T], bool], show: Callable[[T], None]) -> T:
-    """Ask until it is over. Only the first question fails at once when the server is away."""
-    answer, pause_s = ask(), FIRST_PAUSE_S
-    show(answer)
-    while not over(answer):
-        time.sleep(pause_s)
-        last, (answer, cost_s) = answer, patiently(lambda: _timed(ask))
-        show(answer)
-        pause_s = pause_after(pause_s, answer != last, cost_s)
-    return answer
-
-
-def patiently(ask: Callable[[], T]) -> T:
-    """What was asked for, asked again while the server is away."""
-    begun = time.monotonic()
-    while True:
-        try:
-            return ask()
-        except ServerProblem as problem:
-            if not problem.transient or time.monotonic() - begun > AWAY_S:
-                raise
-        time.sleep(RETRY_S)
-
-
-def _timed(ask: Callable[[], T]) -> tuple[T, float]:
-    begun = time.monotonic()
-    return ask(), time.monotonic() - begun
 
 
 def look(client: WesClient, run_id: str) -> Snapshot:

@@ -1,0 +1,1 @@
+"""For people: tasks on any TES server, submitted, watched and stopped (`wesgate task`)."""

@@ -1,0 +1,88 @@
+"""Whose log is printed, of a task: the streams of its steps, attempt by attempt. People count both from 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+
+from wesgate.cli.errors import UsageProblem
+from wesgate.cli.remote.connection import part
+from wesgate.cli.remote.streams import Logs, Stream, whole
+from wesgate.cli.tasks.client import TesClient
+from wesgate.cli.tasks.replies import StepLog, Task
+
+
+@dataclass(slots=True)
+class Source:
+    """Which streams of a task: of one step or (0) all, of one attempt or (0) the last one and those that follow while
+    it is looked at. `told` gets every look."""
+
+    client: TesClient
+    task_id: str
+    names: Sequence[str]
+    step: int = 0
+    attempt: int = 0
+    told: Callable[[Task], None] = lambda _: None
+    _first: int = field(default=0, init=False)
+
+    def look(self) -> Logs:
+        """The streams as they are now."""
+        task = self._task()
+        self._first = self._first or len(task.attempts)
+        attempts = [self.attempt] if self.attempt else range(self._first, len(task.attempts) + 1)
+        streams = tuple(stream for number in attempts for _, stream in self._streams(task, number))
+        return Logs(streams, task.over or 0 < self.attempt < len(task.attempts))
+
+    def document(self) -> dict[str, object]:
+        """The streams as `--json` prints them."""
+        task = self._task()
+        attempt = self.attempt or len(task.attempts)
+        steps: dict[int, dict[str, object]] = {}
+        for (step, name), stream in self._streams(task, attempt):
+            steps.setdefault(step, {"step": step})[name] = whole(stream)
+        return {"id": task.id, "state": task.state, "attempt": attempt, "steps": list(steps.values())}
+
+    def _task(self) -> Task:
+        task = self.client.task(self.task_id, "BASIC")
+        if self.attempt > len(task.attempts):
+            raise UsageProblem(f"--attempt {self.attempt}: the task has only {len(task.attempts)} so far")
+        if self.step > _steps(task):
+            raise UsageProblem(f"--step {self.step}: the task has only {_steps(task)}")
+        self.told(task)
+        return task
+
+    def _streams(self, task: Task, attempt: int) -> Iterator[tuple[tuple[int, str], Stream]]:
+        full = cache(partial(self.client.task, task.id))
+        for step in [self.step] if self.step else range(1, _steps(task) + 1):
+            for name in self.names:
+                yield (step, name), self._stream(task, attempt, step, name, full)
+
+    def _stream(self, task: Task, attempt: int, step: int, name: str, full: Callable[[], Task]) -> Stream:
+        log = task.attempts[attempt - 1]
+        heading = [f"attempt {attempt}"] if attempt > 1 else []
+        heading += [f"step {step}"] if _steps(task) > 1 else []
+        ended = task.over or attempt < len(task.attempts) or _step(task, attempt, step).ended
+        fetch = partial(self._fetch, task.id, attempt, step, name, full) if step <= log.ended_steps + 1 else _nothing
+        return Stream(" ".join([*heading, name]), fetch, ended)
+
+    def _fetch(self, task_id: str, attempt: int, step: int, name: str, full: Callable[[], Task], offset: int) -> bytes:
+        body = self.client.log(task_id, attempt, step, name, offset)
+        if body is not None:
+            return body
+        log = _step(full(), attempt, step)
+        text = log.stdout if name == "stdout" else log.stderr
+        return part(text.encode("utf-8", "replace"), offset, 0)
+
+
+def _nothing(_offset: int) -> bytes:
+    return b""
+
+
+def _steps(task: Task) -> int:
+    return max(1, len(task.steps), len(task.last.steps))
+
+
+def _step(task: Task, attempt: int, step: int) -> StepLog:
+    steps = task.attempts[attempt - 1].steps if attempt <= len(task.attempts) else ()
+    return steps[step - 1] if step <= len(steps) else StepLog()
