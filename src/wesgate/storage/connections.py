@@ -14,36 +14,24 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from wesgate.core.addresses import is_allowed, refusal
-from wesgate.storage.target import Refused, Target, parse
+from wesgate.storage.patience import GLANCE_S, Patience
+from wesgate.storage.target import Broken, Refused, Target, parse
 
 CONNECT_S = 10.0
 QUIET_S = 60.0
 """How long a server may send nothing."""
-GLANCE_S = 0.25
-"""How often whoever waits looks whether to go on."""
 
 # Trying again may help; every other 4xx is an answer.
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 T = TypeVar("T")
-
-
-class Broken(Refused):
-    """This try failed; the next may not."""
-
-
-class Patience(Protocol):
-    """Whoever waits asks it how long it may."""
-
-    def wait_s(self, most: float) -> float:
-        """Seconds to wait now, at most these; `Refused` once there is no more to wait for."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -65,12 +53,14 @@ class Network:
 
 
 @contextmanager
-def get(target: Target, network: Network, patience: Patience) -> Iterator[http.client.HTTPResponse]:
-    """Ask for a target; its answer, whose body is read with `explained` around."""
+def get(
+    target: Target, network: Network, patience: Patience, headers: Mapping[str, str]
+) -> Iterator[http.client.HTTPResponse]:
+    """Ask for a target; its answer, whose body is read with `explained` around. `headers` are more of the request's."""
     proxy = proxy_of(target)
     with _wire(target, proxy, network, patience) as wire:
         with explained():
-            wire.send(_request(target, proxy))
+            wire.send(_request(target, proxy, headers))
             answer = wire.answer("GET")
         with answer:
             yield answer
@@ -114,7 +104,7 @@ def explained() -> Iterator[None]:
         raise Broken(_words(error)) from error
 
 
-def _request(target: Target, proxy: Target | None) -> bytes:
+def _request(target: Target, proxy: Target | None, headers: Mapping[str, str]) -> bytes:
     # A proxy forwards plain http and must be told all of the URL; https goes through it as if it were not there.
     forwarding = proxy if target.scheme == "http" else None
     lines = [
@@ -125,6 +115,7 @@ def _request(target: Target, proxy: Target | None) -> bytes:
         # Compressed transfer would make a file differ from what its server keeps.
         "Accept-Encoding: identity",
         "Connection: close",
+        *(f"{name}: {value}" for name, value in headers.items()),
     ]
     if target.login:
         lines.append(f"Authorization: {target.login}")

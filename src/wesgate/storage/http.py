@@ -7,94 +7,101 @@ answers without a length, follow redirects unchecked, and quote URLs with their 
 from __future__ import annotations
 
 import http.client
-import random
-import time
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import IO
 
-from wesgate.storage.connections import GLANCE_S, Broken, Network, explained, get, refuse_status
-from wesgate.storage.target import Refused, Target, parse, redacted, redirected
+from wesgate.storage.connections import Network, explained, get, refuse_status
+from wesgate.storage.digests import Check, checks
+from wesgate.storage.patience import Bounds, Transfer
+from wesgate.storage.target import Broken, Refused, Target, parse, redacted, redirected
 
-ATTEMPTS = 4
+__all__ = ["Bounds", "FetchFailed", "fetch"]
+
 REDIRECTS = 5
 REDIRECTED_STATUS = frozenset({301, 302, 303, 307, 308})
 CHUNK_BYTES = 1 << 20
+
+_STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/(?:[0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 class FetchFailed(Exception):
     """The URL could not be fetched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may come, how long it may take, and when to give up: `stop` is asked often."""
-
-    max_bytes: int
-    timeout_s: float
-    stop: Callable[[], bool]
-    attempts: int = ATTEMPTS
-
-
-def fetch(url: str, file: IO[bytes], bounds: Bounds, network: Network, deadline: float | None = None) -> None:
+def fetch(url: str, file: IO[bytes], bounds: Bounds, network: Network, deadline: float = 0.0) -> None:
     """Make what the URL names the whole content of `file`, or raise `FetchFailed` with a sentence without credentials.
 
     `deadline` on the monotonic clock is for several fetches that share their time; else there is `timeout_s` from now.
     """
-    under_way = _Fetch(bounds, network, time.monotonic() + bounds.timeout_s if deadline is None else deadline)
+    transfer = Transfer(bounds, deadline)
     try:
-        _fetch_with_retries(parse(url), file, under_way)
+        target, partial = parse(url), _Partial(file)
+        transfer.retried(lambda: _fetch_once(target, partial, transfer, network), partial.kept)
     except Refused as reason:
         raise FetchFailed(f"{redacted(url)} could not be fetched: {reason}") from reason
 
 
 @dataclass(slots=True)
-class _Fetch:
-    """One fetch under way."""
+class _Partial:
+    """What came so far. `validator` tells whether the rest is of the same file; without one there is no going on."""
 
-    bounds: Bounds
-    network: Network
-    deadline: float
-    _look_at: float = field(default=0.0, init=False)
+    file: IO[bytes]
+    size: int = 0
+    validator: str = ""
+    checks: list[Check] = field(default_factory=list)
 
-    def wait_s(self, most: float) -> float:
-        """See `Patience`."""
-        now = time.monotonic()
-        if now > self.deadline:
-            raise Refused(f"it took longer than the {self.bounds.timeout_s:g} s allowed")
-        if now >= self._look_at:
-            self._look_at = now + GLANCE_S
-            if self.bounds.stop():
-                raise Refused("it was told to stop")
-        return min(most, max(0.001, self.deadline - now))
+    def kept(self) -> int:
+        """The bytes that need not come again."""
+        return self.size if self.validator else 0
 
-    def sleep(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            time.sleep(self.wait_s(min(left, GLANCE_S)))
+    def wanted(self) -> dict[str, str]:
+        """The headers that ask for the rest."""
+        if not self.kept():
+            return {}
+        return {"Range": f"bytes={self.size}-", "If-Range": self.validator}
 
+    def restart(self, headers: http.client.HTTPMessage) -> None:
+        """All of it comes anew, with these headers."""
+        self.file.seek(0)
+        self.file.truncate()
+        self.size, self.validator, self.checks = 0, validator(headers), checks(headers)
 
-def _fetch_with_retries(target: Target, file: IO[bytes], fetch: _Fetch) -> None:
-    attempt = 1
-    while True:
-        try:
-            return _fetch_once(target, file, fetch)
-        except Broken:
-            pause = random.uniform(0.5, 1.0) * 2**attempt / 4  # noqa: S311  # jitter, not a secret
-            if attempt == fetch.bounds.attempts or time.monotonic() + pause > fetch.deadline:
-                raise
-        fetch.sleep(pause)
-        attempt += 1
+    def forget(self) -> None:
+        self.size, self.validator = 0, ""
+
+    def add(self, data: bytes) -> None:
+        self.file.write(data)
+        self.size += len(data)
+        for check in self.checks:
+            check.update(data)
 
 
-def _fetch_once(first: Target, file: IO[bytes], fetch: _Fetch) -> None:
+def validator(headers: http.client.HTTPMessage) -> str:
+    """What an answer can be told from another by, byte for byte (RFC 9110, 8.8): its strong ETag, or a Last-Modified
+    that lies before its Date. Empty without them."""
+    tag = headers.get("ETag", "")
+    if _STRONG.fullmatch(tag):
+        return tag
+    changed, sent = headers.get("Last-Modified", ""), headers.get("Date", "")
+    try:
+        older = parsedate_to_datetime(sent) - parsedate_to_datetime(changed) >= timedelta(seconds=1)
+    except (ValueError, TypeError, OverflowError):
+        return ""
+    return changed if older and changed.isascii() and changed.isprintable() else ""
+
+
+def _fetch_once(first: Target, partial: _Partial, transfer: Transfer, network: Network) -> None:
     target = first
     try:
         for _ in range(REDIRECTS + 1):
-            with get(target, fetch.network, fetch) as answer:
+            with get(target, network, transfer, partial.wanted()) as answer:
                 location = answer.getheader("Location")
                 if location is None or answer.status not in REDIRECTED_STATUS:
-                    return _keep(answer, file, fetch.bounds.max_bytes)
+                    return _keep(answer, partial, transfer)
             target = redirected(target, location)
     except Refused as reason:
         if target == first:
@@ -103,23 +110,43 @@ def _fetch_once(first: Target, file: IO[bytes], fetch: _Fetch) -> None:
     raise Refused(f"it redirects more than {REDIRECTS} times")
 
 
-def _keep(answer: http.client.HTTPResponse, file: IO[bytes], max_bytes: int) -> None:
-    if answer.status != 200:
-        raise refuse_status("the server", answer.status)
+def _keep(answer: http.client.HTTPResponse, partial: _Partial, transfer: Transfer) -> None:
+    _begin(answer, partial)
+    promised = None if answer.length is None else partial.size + answer.length
+    transfer.refuse_size(promised or 0)
+    while chunk := _read(answer):
+        if partial.size + len(chunk) > transfer.bounds.max_bytes:
+            raise Refused(f"it is larger than the {transfer.bounds.max_bytes} bytes allowed")
+        partial.add(chunk)
+    if promised not in (None, partial.size):
+        raise Broken(f"the connection ended after {partial.size} of {promised} bytes")
+    for check in partial.checks:
+        if not check.holds:
+            partial.forget()
+            raise Broken(f"what came does not match the server's own {check.header} ({check.algorithm})")
+
+
+def _begin(answer: http.client.HTTPResponse, partial: _Partial) -> None:
+    """Whether the answer is the file or the rest that was asked for; `Refused` if it is neither."""
     if answer.getheader("Transfer-Encoding", "chunked").lower() != "chunked":
         raise Refused("the server sends it in an encoding that was not asked for")
-    promised, size = answer.length, 0
-    if promised is not None and promised > max_bytes:
-        raise Refused(f"it is larger than the {max_bytes} bytes allowed: {promised}")
-    file.seek(0)
-    file.truncate()
-    while chunk := _read(answer):
-        size += len(chunk)
-        if size > max_bytes:
-            raise Refused(f"it is larger than the {max_bytes} bytes allowed")
-        file.write(chunk)
-    if promised not in (None, size):
-        raise Broken(f"the connection ended after {size} of {promised} bytes")
+    asked = bool(partial.wanted())
+    match answer.status:
+        case 200:
+            partial.restart(answer.headers)
+        case 206 if asked and _start(answer) == partial.size:
+            pass
+        case 206 | 416 if asked:
+            partial.forget()
+            raise Broken("the server did not send the rest of it")
+        case status:
+            raise refuse_status("the server", status)
+
+
+def _start(answer: http.client.HTTPResponse) -> int:
+    """The first byte of a part; -1 if it is not told."""
+    found = _RANGE.fullmatch(answer.getheader("Content-Range", "").strip())
+    return int(found[1]) if found else -1
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:

@@ -15,7 +15,11 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class Refused(Exception):
-    """The reason why a fetch failed, as every other try would."""
+    """The reason why a transfer failed, as every other try would."""
+
+
+class Broken(Refused):
+    """This try failed; the next may not."""
 
 
 @dataclass(frozen=True, slots=True)
