@@ -173,8 +173,8 @@ async def test_an_input_can_lie_in_an_output_directory(ground: Ground) -> None:
         ("file:///etc/passwd", "outside the directories that this service may use"),
         ("/etc/passwd", "outside the directories that this service may use"),
         ("file://elsewhere/f", "names another host's file"),
-        ("s3://bucket/f", "is not supported yet here"),
-        ("nonsense", "is not supported yet here"),
+        ("s3://bucket/f", "is in no store that is set here"),
+        ("nonsense", "is in no store that is set here"),
         ("file:///a%00b", "zero byte"),
     ],
 )

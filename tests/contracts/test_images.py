@@ -20,7 +20,7 @@ import pytest
 from tests.contracts.conftest import CONTAINERS, Grounds
 from tests.contracts.ground import Ground, said
 from tests.contracts.image import fill
-from wesgate.core.spec import Step
+from wesgate.core.spec import Resources, Step
 from wesgate.core.states import State
 
 OCI = "application/vnd.oci.image"
@@ -109,6 +109,12 @@ async def test_an_image_is_pulled_if_it_is_missing_and_never_again(ground: Groun
     registry.asked.clear()
     assert (await ground.run(spec)).state is State.COMPLETE
     assert not registry.asked
+
+
+async def test_what_is_written_to_a_volume_of_an_image_counts(ground: Ground, registry: Registry) -> None:
+    fill = ("sh", "-c", f"dd if=/dev/zero of={VOLUME}/big bs=1024 count=30000; sleep 600")
+    seen = await ground.run(ground.task(Step(registry.image, fill), resources=Resources(disk_gb=0.02)))
+    assert seen.detail == "step 0 was stopped: it wrote more than the 0.02 GB of disk that the task may use", seen
 
 
 async def test_a_volume_that_an_image_asks_for_goes_with_its_container(

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+TAIL_BYTES = 10_000
+"""How much of a stream's end is copied into reports; the whole stream stays in its file."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepLog:

@@ -43,6 +43,36 @@ class Fetching:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """Where objects are: every URL that begins with `url` is reached with these options of obstore."""
+
+    url: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class MissingOutputs(StrEnum):
+    """What an output that is not there means, when all steps went well."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a task is run, decided when it is created from what the site allows, what its submitter is used to, and its
+    own `backend_parameters`.
+
+    `timeout_s`: seconds for all steps together; None is unbounded. `image_entrypoint`: the entry point of the image
+    runs, with the command as its arguments. `gpus`: how many devices the steps get.
+    """
+
+    missing_outputs: MissingOutputs = MissingOutputs.FAIL
+    timeout_s: float | None = None
+    image_entrypoint: bool = True
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
     """A file or directory at `path` in the container before the first step: from `content` if given, else `url`."""
 
@@ -94,7 +124,8 @@ class TaskSpec:
 
     `owner` is the name of the owner's directory. `roots` are the host directories that `file://` URLs may name,
     besides the owner's own; the worker resolves links before it compares. `run` is the run (32 hex) whose head made
-    the task, empty for tasks of anybody else: such a task alone may write into that run's directory.
+    the task, empty for tasks of anybody else: such a task alone may write into that run's directory. `live` are the
+    host directories whose `file://` directories are mounted for writing where they are.
     """
 
     owner: str
@@ -106,6 +137,8 @@ class TaskSpec:
     lane: Lane = Lane.TASK
     roots: tuple[str, ...] = ()
     run: str = ""
+    policy: Policy = field(default_factory=Policy)
+    live: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

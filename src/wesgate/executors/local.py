@@ -18,7 +18,7 @@ from wesgate.core.backend import Handle, Observation
 from wesgate.core.errors import Misconfigured, Permanent, Retryable
 from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog, TaskReport
-from wesgate.core.spec import Fetching, Lane, TaskSpec
+from wesgate.core.spec import Fetching, Lane, Store, TaskSpec
 from wesgate.core.states import State
 from wesgate.worker.faults import Fault
 from wesgate.worker.layout import (
@@ -74,7 +74,8 @@ class LocalSettings:
     works. `grace_s`: seconds between asking a step to end and making it. `pids`: processes a container may have.
     `network`: whether steps reach the network. `visible`: more host paths that the sandboxed process runtimes show,
     read-only. `private`: the service's own directories besides the files root, which no task may name or see.
-    `fetching`: what http(s) inputs may be.
+    `fetching`: what http(s) inputs may be. `disk_gb`: what a task may write that asks for no disk, None without a
+    bound. `gpus`: devices that this machine has for tasks. `stores`: where objects are, with credentials.
     """
 
     runtime: str = "auto"
@@ -84,6 +85,9 @@ class LocalSettings:
     visible: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
     fetching: Fetching = field(default_factory=Fetching)
+    disk_gb: float | None = None
+    gpus: int = 0
+    stores: tuple[Store, ...] = field(default=(), repr=False)
 
 
 class LocalExecutor:
@@ -104,7 +108,7 @@ class LocalExecutor:
         self._failpoints = failpoints
         self._runtime = ""
         self._limits = worker_limits(settings)
-        self._workers = ForkServer(self._environment)
+        self._workers = ForkServer(self._environment, settings.stores)
         self._secrets = Secrets()
         self._unreadable: set[Handle] = set()  # what the log was told of
         # Clearing waits for a container program, which may hang: it must not take the threads that all else needs.
@@ -326,6 +330,8 @@ def worker_limits(settings: LocalSettings) -> Limits:
         visible=settings.visible,
         private=tuple(dict.fromkeys(os.path.realpath(path) for path in settings.private)),
         fetching=settings.fetching,
+        disk_gb=settings.disk_gb,
+        gpus=settings.gpus,
     )
 
 

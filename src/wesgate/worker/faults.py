@@ -17,6 +17,14 @@ class StepFault(Fault):
     state = State.EXECUTOR_ERROR
 
 
+class Missing(Fault):
+    """An output is not there, or matches nothing."""
+
+
+class Exceeded(Exception):
+    """A step went beyond what its task may use; the message says how, after "step 0 was stopped: "."""
+
+
 class Stopped(Fault):
     """The machine told the worker to stop, nobody canceled the task: another attempt may be made."""
 

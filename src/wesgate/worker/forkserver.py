@@ -1,8 +1,9 @@
 """Start workers fast: a process with everything imported forks one for each order it gets.
 
-It speaks over the one socket it inherits: a line with the attempt's directory, with the lock attached, and back a line
-with the worker's process id or what went wrong. It has no threads, ends when the socket is closed, and the workers
-outlive it as they outlive the service.
+It speaks over the one socket it inherits. First come the stores of the site: their credentials must be in no file, no
+argument and no environment, where steps could find them, so workers get them by being forked. Then, for each order, a
+line with the attempt's directory, with the lock attached, and back a line with the worker's process id or what went
+wrong. It has no threads, ends when the socket is closed, and the workers outlive it as they outlive the service.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 
 from wesgate.core.codec import learn
 from wesgate.core.report import StepLog
-from wesgate.core.spec import Fetching, Input, Output, Resources, Step, TaskSpec
+from wesgate.core.spec import Fetching, Input, Output, Policy, Resources, Step, Store, TaskSpec
+from wesgate.worker.handover import receive_stores
 from wesgate.worker.layout import Limits, Order, StepRecord
 from wesgate.worker.main import main
 
@@ -26,7 +29,8 @@ MESSAGE_BYTES = 8192
 
 def serve(channel: socket.socket) -> None:
     """Fork a worker for each message until the other side is gone."""
-    learn(Order, TaskSpec, Step, Input, Output, Resources, Limits, Fetching, StepRecord, StepLog)
+    stores = receive_stores(channel)
+    learn(Order, TaskSpec, Policy, Step, Input, Output, Resources, Limits, Fetching, StepRecord, StepLog)
     gc.collect()
     gc.freeze()  # a collection in a worker would copy the pages that all of them share
     # The kernel reaps children whose SIGCHLD is ignored.
@@ -39,7 +43,7 @@ def serve(channel: socket.socket) -> None:
         if not message:
             return
         try:
-            channel.sendall(f"{_fork(channel, message.decode().rstrip(), files[0])}\n".encode())
+            channel.sendall(f"{_fork(channel, message.decode().rstrip(), files[0], stores)}\n".encode())
         except OSError as error:
             with suppress(OSError):
                 channel.sendall(f"error {error.strerror}\n".encode())
@@ -48,14 +52,14 @@ def serve(channel: socket.socket) -> None:
                 os.close(file)
 
 
-def _fork(channel: socket.socket, directory: str, lock: int) -> int:
+def _fork(channel: socket.socket, directory: str, lock: int, stores: Sequence[Store]) -> int:
     pid = os.fork()
     if pid == 0:
-        _be_a_worker(channel, directory, lock)
+        _be_a_worker(channel, directory, lock, stores)
     return pid
 
 
-def _be_a_worker(channel: socket.socket, directory: str, lock: int) -> None:
+def _be_a_worker(channel: socket.socket, directory: str, lock: int, stores: Sequence[Store]) -> None:
     code = 1
     try:
         os.setsid()
@@ -63,7 +67,7 @@ def _be_a_worker(channel: socket.socket, directory: str, lock: int) -> None:
         channel.close()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         _stream_to(os.path.join(directory, "worker.log"))  # noqa: PTH118  # nothing else needs a Path here
-        code = main(directory, lock)
+        code = main(directory, lock, stores)
     except BaseException:  # the next line is the only place where it can be told
         traceback.print_exc()
     finally:

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -16,6 +16,14 @@ from wesgate.worker.faults import Canceled, Stopped
 
 GLANCE_S = 1.0
 """How often the cancel marker is looked for, should the signal be lost."""
+
+Look = Callable[[], tuple[float, Sequence[int]]]
+"""Does something while a child is waited for. Seconds until it is to be done again, and descriptors that become
+readable if that is to be at once."""
+
+
+def idle() -> tuple[float, Sequence[int]]:
+    return GLANCE_S, ()
 
 
 @dataclass(slots=True)
@@ -54,10 +62,10 @@ class Interrupts:
         # Without its directory nobody could find, cancel or read this attempt any more.
         return self.terminated or self.marker.exists() or not self.marker.parent.exists()
 
-    def wait(self, seconds: float) -> None:
-        """Sleep, at most this long, until a signal comes in."""
-        ready, _, _ = select.select([self._reader], [], [], seconds)
-        if ready:
+    def wait(self, seconds: float, files: Sequence[int] = ()) -> None:
+        """Sleep, at most this long, until a signal comes in or one of these descriptors can be read."""
+        ready, _, _ = select.select([self._reader, *files], [], [], seconds)
+        if self._reader in ready:
             os.read(self._reader, 4096)
 
     def wait_until(self, done: Callable[[], bool]) -> None:
@@ -68,13 +76,15 @@ class Interrupts:
             self.wait(pause)
             pause = min(pause * 2, 0.1)
 
-    def wait_for(self, child: Popen[Any], deadline: float | None = None) -> bool:
-        """Wait until this child ended (True), or until a cancel or the deadline on the monotonic clock (False)."""
+    def wait_for(self, child: Popen[Any], deadline: float | None = None, look: Look = idle) -> bool:
+        """Wait until this child ended (True), or until a cancel or the deadline on the monotonic clock (False). What
+        `look` raises ends the wait."""
         while child.poll() is None:
             left = GLANCE_S if deadline is None else min(GLANCE_S, deadline - time.monotonic())
             if left <= 0 or (deadline is None and self.requested()):
                 return False
-            self.wait(left)
+            pause, files = look()
+            self.wait(min(left, pause), files)
         return True
 
     def _terminate(self, *_: object) -> None:

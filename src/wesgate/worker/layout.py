@@ -30,18 +30,16 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.core.codec import dump, load
-from wesgate.core.report import StepLog, TaskReport
+from wesgate.core.report import TAIL_BYTES, StepLog, TaskReport
 from wesgate.core.spec import Fetching, TaskSpec
 from wesgate.core.states import State
-
-TAIL_BYTES = 10_000
-"""How much of a stream's end is copied into reports; the whole stream stays in `logs/`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a worker keeps to, whatever the task asks for. `hidden` are the host's secret files, which sandboxes cover;
-    `private` are the service's own directories, which besides no task may name."""
+    `private` are the service's own directories, which besides no task may name. `disk_gb` is for tasks that ask for
+    none; `gpus` is how many devices this machine has."""
 
     grace_s: float = 10.0
     pids: int = 4096
@@ -50,6 +48,8 @@ class Limits:
     hidden: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
     memory: bool = True
+    disk_gb: float | None = None
+    gpus: int = 0
     fetching: Fetching = field(default_factory=Fetching)
 
 
@@ -86,11 +86,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step: its log, and how to find what runs of it."""
+    """One step: its log, how to find what runs of it, and once it ended what it used."""
 
     log: StepLog
     process_group: int | None = None
     container: str = ""
+    peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ import errno
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from wesgate.core.failpoints import arm, failpoint
+from wesgate.core.spec import Store
 from wesgate.worker.faults import Fenced
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, Outcome, WorkerProcess, read_order, take_lock, write
@@ -21,8 +23,9 @@ from wesgate.worker.wake import wake
 from wesgate.worker.work import Work
 
 
-def main(directory: str, lock: int | None = None) -> int:
-    """Carry out the attempt in this directory. `lock` is its lock, taken by whoever started this worker."""
+def main(directory: str, lock: int | None = None, stores: Sequence[Store] = ()) -> int:
+    """Carry out the attempt in this directory. `lock` is its lock, taken by whoever started this worker; `stores` are
+    those of the site, which only memory may hold."""
     attempt = Attempt(Path(directory))
     held = take_lock(attempt) if lock is None else lock
     if held is None:
@@ -37,7 +40,7 @@ def main(directory: str, lock: int | None = None) -> int:
     interrupts = Interrupts(attempt.cancel)
     interrupts.install()
     try:
-        outcome = Work(order, attempt, interrupts).outcome()
+        outcome = Work(order, attempt, interrupts, stores).outcome()
     except Fenced:
         return 0
     write_result(attempt, outcome)

@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from wesgate.core.errors import Retryable
+from wesgate.core.spec import Store
+from wesgate.worker.handover import send_stores
 
 ANSWER_TIMEOUT_S = 20.0
 ENDED = "no worker was seen to start: the process that starts them ended; if it goes on, see the service's log"
@@ -20,8 +22,9 @@ ENDED = "no worker was seen to start: the process that starts them ended; if it 
 class ForkServer:
     """Starts workers that outlive it and this process. Safe to use from several threads."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], stores: Sequence[Store] = ()) -> None:
         self._environment = dict(environment) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._stores = tuple(stores)
         self._turn = threading.Lock()
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,6 +79,8 @@ class ForkServer:
                 start_new_session=True,
             )
         ours.settimeout(ANSWER_TIMEOUT_S)
+        with suppress(OSError):  # it ended; so the next message will say
+            send_stores(ours, self._stores)
         return ours
 
     def _stop(self) -> None:

@@ -18,13 +18,15 @@ from typing import IO
 from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog
 from wesgate.core.spec import Step
-from wesgate.worker.faults import Fault, Stopped
+from wesgate.worker.bounds import Bounds
+from wesgate.worker.faults import Exceeded, Fault, Stopped
 from wesgate.worker.files.deliver import put
 from wesgate.worker.files.inside import open_regular
 from wesgate.worker.files.mounts import Mount, covering, relative
 from wesgate.worker.files.places import container_path
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, StepRecord, tail, write
+from wesgate.worker.runtimes.meters import Meter, Usage
 from wesgate.worker.runtimes.runtime import KILLED, TERMINATED, Ended, Launch, Runtime, described, exit_code
 
 NOT_FOUND = 127
@@ -45,12 +47,14 @@ def run_step(
     attempt: Attempt,
     mounts: Sequence[Mount],
     interrupts: Interrupts,
-    grace_s: float,
+    bounds: Bounds,
 ) -> Ended:
-    """Run this step to its end. Its record and streams are complete when this returns or raises `Canceled` or
-    `Stopped`."""
+    """Run this step to its end, or to a limit. Its record and streams are complete when this returns or raises
+    `Canceled` or `Stopped`."""
     launch = runtime.launch(number, step, stdin=bool(step.stdin))
     record = StepRecord(StepLog(start_time=now()), container=attempt.container(number))
+    bounds.begin(time.monotonic())
+    meter = runtime.meter(number)
     with _streams(step, number, attempt, mounts) as (stdin, out, err):
         child = _start(launch, stdin, out, err)
     if isinstance(child, Ended):
@@ -58,19 +62,34 @@ def run_step(
     try:
         record = replace(record, process_group=child.pid)
         write(attempt.step(number), record)
-        stopped = not interrupts.wait_for(child)
-        if stopped:
-            stop(lambda sent: runtime.send(number, child.pid, sent), child, interrupts, grace_s)
+        stopped, limit = outlast(child, meter, bounds, interrupts)
+        if stopped or limit:
+            stop(lambda sent: runtime.send(number, child.pid, sent), child, interrupts, bounds.grace_s, meter)
         failpoint("worker-step-ended")
-        ended = with_cause(runtime.ended(number, child.returncode), attempt)
-        _record(number, attempt, record, ended)
+        ended = runtime.ended(number, child.returncode)
+        used = meter.end()
+        ended = replace(ended, limit=limit) if limit else with_cause(with_kills(ended, used), attempt)
+        _record(number, attempt, record, ended, used)
     finally:
         _clear(runtime, number, child)
-    stopped = stopped or was_stopped(child.returncode, ended, interrupts)
+    stopped = stopped or bool(limit) or was_stopped(child.returncode, ended, interrupts)
     keep_streams(step, number, attempt, mounts)
     if stopped:
         interrupts.check()
     return ended
+
+
+def outlast(child: subprocess.Popen[bytes], meter: Meter, bounds: Bounds, interrupts: Interrupts) -> tuple[bool, str]:
+    """Wait until the child ended, or is to be stopped: for a cancel, or for a limit, which is told."""
+
+    def look() -> tuple[float, Sequence[int]]:
+        pause, files = meter.look()
+        return min(pause, bounds.look(meter.layers(), time.monotonic())), files
+
+    try:
+        return not interrupts.wait_for(child, look=look), ""
+    except Exceeded as limit:
+        return False, str(limit)
 
 
 def was_stopped(returncode: int, ended: Ended, interrupts: Interrupts) -> bool:
@@ -94,6 +113,14 @@ def _clear(runtime: Runtime, number: int, child: subprocess.Popen[bytes]) -> Non
         raise Stopped(f"what is left of step {number} could not be cleared away: {error}") from error
 
 
+def with_kills(ended: Ended, used: Usage | None) -> Ended:
+    """A step goes on, or ends as it likes, when another of its processes was killed."""
+    if not used or not used.killed_for_memory or "out of memory" in ended.note:
+        return ended
+    note = f"{used.killed_for_memory} of its processes were killed: out of memory"
+    return replace(ended, note=f"{ended.note}; {note}" if ended.note else note)
+
+
 def with_cause(ended: Ended, attempt: Attempt) -> Ended:
     """A step that failed on a full disk failed for want of space, whatever it said."""
     if ended.exit_code == 0 or ended.problem:
@@ -109,13 +136,17 @@ def now() -> str:
 
 
 def stop(
-    send: Callable[[signal.Signals], None], child: subprocess.Popen[bytes], interrupts: Interrupts, grace_s: float
+    send: Callable[[signal.Signals], None],
+    child: subprocess.Popen[bytes],
+    interrupts: Interrupts,
+    grace_s: float,
+    meter: Meter,
 ) -> None:
     """Ask the child to end, and make it end once the grace is over."""
     send(signal.SIGTERM)
-    if not interrupts.wait_for(child, time.monotonic() + grace_s):
+    if not interrupts.wait_for(child, time.monotonic() + grace_s, meter.look):
         send(signal.SIGKILL)
-        if not interrupts.wait_for(child, time.monotonic() + KILL_WAIT_S):
+        if not interrupts.wait_for(child, time.monotonic() + KILL_WAIT_S, meter.look):
             child.kill()
             child.wait()
 
@@ -189,7 +220,7 @@ def _start(launch: Launch, stdin: IO[bytes], out: IO[bytes], err: IO[bytes]) -> 
             os.close(file)
 
 
-def _record(number: int, attempt: Attempt, record: StepRecord, ended: Ended) -> Ended:
+def _record(number: int, attempt: Attempt, record: StepRecord, ended: Ended, used: Usage | None = None) -> Ended:
     log = replace(
         record.log,
         exit_code=ended.exit_code,
@@ -198,6 +229,8 @@ def _record(number: int, attempt: Attempt, record: StepRecord, ended: Ended) -> 
         stderr=tail(attempt.stderr(number)),
     )
     record = replace(record, log=log, process_group=None)
+    if used is not None:
+        record = replace(record, peak_memory_bytes=used.peak_memory_bytes, cpu_seconds=used.cpu_seconds)
     try:
         write(attempt.step(number), record)
     except OSError as error:

@@ -7,6 +7,7 @@ import os
 import posixpath
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +16,19 @@ from wesgate.core.codec import storable
 from wesgate.core.failpoints import FailpointRaised, failpoint
 from wesgate.core.paths import within
 from wesgate.core.report import OutputFile, TaskReport
-from wesgate.core.spec import TaskSpec
+from wesgate.core.spec import Lane, MissingOutputs, Store, TaskSpec
 from wesgate.core.states import State
-from wesgate.worker.faults import Fault, Fenced, StepFault, Stopped
+from wesgate.worker.bounds import Bounds
+from wesgate.worker.disk import Gauge, gauge
+from wesgate.worker.faults import Fault, Fenced, Missing, StepFault, Stopped
 from wesgate.worker.files.deliver import deliver
 from wesgate.worker.files.inside import real_directory
 from wesgate.worker.files.localize import localize, output_directories, refuse_unsupported_outputs
 from wesgate.worker.files.mounts import Mount, plan, writable_directories
 from wesgate.worker.files.places import container_path, places
 from wesgate.worker.files.points import Points
+from wesgate.worker.files.transfers import transfers
+from wesgate.worker.gpus import take
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, Order, Outcome, Status, StepRecord, keep_names, read_steps, write
 from wesgate.worker.runtimes.containers import Containers
@@ -44,7 +49,7 @@ FIRST_LOOK_S = 0.2
 class Work:
     """One attempt under way."""
 
-    def __init__(self, order: Order, attempt: Attempt, interrupts: Interrupts) -> None:
+    def __init__(self, order: Order, attempt: Attempt, interrupts: Interrupts, stores: Sequence[Store] = ()) -> None:
         self.order = order
         self.spec = order.spec
         self.attempt = attempt
@@ -55,6 +60,7 @@ class Work:
         self.system_logs: list[str] = []
         self.outputs: list[OutputFile] = []
         self.points = Points()
+        self.transfers = transfers(order.limits.fetching, stores, interrupts)
 
     def outcome(self) -> Outcome:
         """Do the work and say how it ended; nothing but a failpoint or a kill keeps this from an answer."""
@@ -78,7 +84,7 @@ class Work:
             folder.mkdir(exist_ok=True)
         self._keep_reserve()
         self.attempt.tmp.chmod(0o1777)
-        refuse_unsupported_outputs(self.spec.outputs)
+        refuse_unsupported_outputs(self.spec.outputs, self.transfers.remote)
         mounts = self._mounts()
         runtime = self._runtime(mounts)
         try:
@@ -87,7 +93,7 @@ class Work:
             else:
                 self.points.make(mounts)
             self.points.folders(mounts, (path for path, _ in writable_directories(self.spec)))
-            runtime.prepare()
+            self.system_logs += runtime.prepare()
             self.interrupts.check()
             self._steps_and_outputs(runtime, mounts)
         finally:
@@ -101,7 +107,7 @@ class Work:
                 file.write(b"\0" * RESERVE_BYTES)
 
     def _mounts(self) -> tuple[Mount, ...]:
-        given = localize(self.spec, self.attempt, self.allowed, self.order.limits, self.interrupts)
+        given = localize(self.spec, self.attempt, self.allowed, self.transfers)
         given += output_directories(self.spec.outputs, self.allowed)
         match runtime_name(self.order):
             case "process:plain":
@@ -131,7 +137,8 @@ class Work:
             return real
 
     def _runtime(self, mounts: tuple[Mount, ...]) -> Runtime:
-        task = Task(self.order, self.attempt, mounts)
+        gpus = take(self.order.files_root, self.spec.policy.gpus, self.order.limits.gpus, self.interrupts)
+        task = Task(self.order, self.attempt, mounts, gpus)
         match runtime_name(self.order):
             case "podman" | "docker" as program:
                 return Containers(program, task, self.interrupts)
@@ -159,9 +166,11 @@ class Work:
             raise failed
 
     def _steps(self, runtime: Runtime, mounts: tuple[Mount, ...]) -> Fault | None:
-        limits = self.order.limits
+        bounds = Bounds(self.order.limits.grace_s, self.spec.policy.timeout_s, self._gauge(mounts))
         for number, step in enumerate(self.spec.steps):
-            ended = run_step(number, step, runtime, self.attempt, mounts, self.interrupts, limits.grace_s)
+            ended = run_step(number, step, runtime, self.attempt, mounts, self.interrupts, bounds)
+            if ended.limit:
+                return StepFault(f"step {number} was stopped: {ended.limit}")
             if ended.note:
                 self.system_logs.append(f"step {number}: {ended.note}")
             if ended.problem:
@@ -169,6 +178,16 @@ class Work:
             if ended.exit_code != 0 and not step.ignore_error:
                 return self._failed(number, ended)
         return None
+
+    def _gauge(self, mounts: tuple[Mount, ...]) -> Gauge | None:
+        # The site's own bound is for tasks: what a head keeps of its run is bounded by nothing but its tasks' outputs.
+        by_default = self.order.limits.disk_gb if self.spec.lane is Lane.TASK else None
+        limit_gb = self.spec.resources.disk_gb or by_default
+        if limit_gb is None:
+            return None
+        own = [str(path) for path in (self.attempt.stdout(0).parent, self.attempt.files, self.attempt.tmp)]
+        given = [mount.source for mount in mounts if mount.writable and mount.directory and not mount.live]
+        return gauge(limit_gb, own, given)
 
     def _failed(self, number: int, ended: Ended) -> Fault:
         reason = f" ({ended.note})" if ended.note else ""
@@ -180,13 +199,13 @@ class Work:
         # Mount points inside an output directory are no outputs.
         self.points.remove()
         problem: Fault | None = None
-        for output in self.spec.outputs:
-            self.interrupts.check()
-            try:
-                self.outputs += deliver(output, mounts, self.allowed)
-            except Fault as fault:
-                problem = problem or fault
-                self.system_logs.append(str(fault))
+        for found in deliver(self.spec.outputs, mounts, self.allowed, self.transfers):
+            if isinstance(found, OutputFile):
+                self.outputs.append(found)
+                continue
+            is_skipped = isinstance(found, Missing) and self.spec.policy.missing_outputs is MissingOutputs.SKIP
+            problem = problem or (None if is_skipped else found)
+            self.system_logs.append(f"{found}; skipped" if is_skipped else str(found))
         if problem is not None and failed is None:
             raise problem
 
@@ -205,10 +224,20 @@ class Work:
             end_time=now(),
             steps=tuple(record.log for record in records),
             outputs=tuple(self.outputs),
+            metadata={**usage(records), **self.transfers.metadata()},
             system_logs=tuple(storable(line) for line in self.system_logs),
             directory=posixpath.join(self.spec.owner, self.order.key),
         )
         return Outcome(state, detail, report, infrastructure)
+
+
+def usage(records: Sequence[StepRecord]) -> dict[str, str]:
+    """What the steps used, as far as it was measured."""
+    peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
+    seconds = [record.cpu_seconds for record in records if record.cpu_seconds is not None]
+    if not peaks or not seconds:
+        return {}
+    return {"peak_memory_bytes": str(max(peaks)), "cpu_seconds": f"{sum(seconds):.3f}"}
 
 
 def with_workdirs(spec: TaskSpec, given: list[Mount], *, plain: bool) -> TaskSpec:

@@ -15,7 +15,7 @@ from wesgate.worker.faults import Fault
 from wesgate.worker.files.mounts import Mount
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, Limits, Order
-from wesgate.worker.runtimes.containers import Containers, limits, mount_option, read_end, split_environment
+from wesgate.worker.runtimes.containers import Containers, devices, limits, mount_option, read_end, split_environment
 from wesgate.worker.runtimes.runtime import Task, check_environment, exit_code
 
 STARTED = {"Status": "exited", "StartedAt": "2026-11-21T03:20:52Z", "OOMKilled": False}
@@ -111,8 +111,57 @@ def test_what_steps_write_in_docker_belongs_to_the_worker(
     monkeypatch.setattr(os, "getgid", lambda: 8)
     step = Step("image", ("true",))
     task = Task(Order("key", TaskSpec("owner", (step,)), "docker", "/"), Attempt(tmp_path), ())
-    argv = Containers("docker", task, Interrupts(tmp_path / "cancel")).launch(0, step, stdin=False).argv
+    containers = Containers("docker", task, Interrupts(tmp_path / "cancel"))
+    containers.prepare()
+    argv = containers.launch(0, step, stdin=False).argv
     assert argv[argv.index("--user") + 1] == user
+
+
+ROOTLESS = [
+    ("4321", "--userns=keep-id:uid=4321,gid=4321 --user 4321:4321", ""),
+    ("4321:99", "--userns=keep-id:uid=4321,gid=99 --user 4321:99", ""),
+    ("polly", "--user 0:0", "only a number can be mapped here"),
+    ("0", "--user 0:0", ""),
+]
+
+
+@pytest.mark.parametrize(("user", "flags", "words"), ROOTLESS)
+def test_the_user_of_an_image_is_mapped_to_the_services_without_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str, flags: str, words: str
+) -> None:
+    said = f'[ "$1" = --version ] && echo podman version 4.3.1 || echo \'{{"User": "{user}"}}\''
+    containers = podman_of_an_ordinary_user(tmp_path, monkeypatch, said)
+    notes = " ".join(containers.prepare())
+    assert " ".join(containers.users["image"]) == flags
+    assert words in notes
+    assert bool(words) == bool(notes)
+
+
+def test_an_old_podman_runs_images_as_root_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = '[ "$1" = --version ] && echo podman version 4.2.0 || echo \'{"User": "4321"}\''
+    containers = podman_of_an_ordinary_user(tmp_path, monkeypatch, said)
+    assert "needs podman 4.3 or newer" in " ".join(containers.prepare())
+    assert containers.users["image"] == ("--user", "0:0")
+
+
+def podman_of_an_ordinary_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Containers:
+    (tmp_path / "podman").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(os, "getuid", lambda: 7)
+    monkeypatch.setattr("wesgate.worker.runtimes.containers.has_others", lambda _: True)
+    order = Order("key", TaskSpec("owner", (Step("image", ("true",)),)), "podman", "/")
+    return Containers("podman", Task(order, Attempt(tmp_path), ()), Interrupts(tmp_path / "cancel"))
+
+
+def test_gpus_are_asked_for_as_each_program_wants_it() -> None:
+    assert devices("podman", (0, 2)) == ["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=2"]
+    assert devices("docker", (0, 2)) == ['--gpus="device=0,2"']
+    assert devices("docker", ()) == []
+
+
+def test_a_step_is_told_of_a_process_that_was_killed_for_memory() -> None:
+    assert "a process of it was killed" in read_end({**STARTED, "ExitCode": 3, "OOMKilled": True}, 3, "", 64).note
 
 
 def test_a_signal_is_told_as_shells_do() -> None:

@@ -6,39 +6,69 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from urllib.parse import quote
 
 from wesgate.core.codec import storable
 from wesgate.core.report import OutputFile
 from wesgate.core.spec import FileType, Output
-from wesgate.worker.faults import Fault
+from wesgate.storage.mux import PutFailed
+from wesgate.storage.target import PORTS, redacted
+from wesgate.worker.faults import Fault, Missing
 from wesgate.worker.files.inside import directory, open_regular, real_directory, resolve
 from wesgate.worker.files.mounts import Mount, covering, has_wildcards, relative
-from wesgate.worker.files.places import Places, container_path, host_path
+from wesgate.worker.files.places import Places, container_path, host_path, scheme
+from wesgate.worker.files.transfers import Transfers
 
 CHUNK_BYTES = 16 << 20
+QUOTED = frozenset({"file", *PORTS})
 SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
-def deliver(output: Output, mounts: Sequence[Mount], allowed: Places) -> list[OutputFile]:
-    """Everything that this output is. An output that is not there, or is no regular file, is a `Fault` naming it."""
-    path = container_path(output.path, f"output {output.path}")
-    if has_wildcards(path):
-        return _deliver_matches(output, path, mounts, allowed)
-    if output.type is FileType.DIRECTORY:
-        return _listed(output, host_path(output.url))
-    return [_deliver_file(path, output.url, mounts, allowed)]
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file of an output: where the steps left it, and where it goes."""
+
+    output: Output
+    path: str
+    url: str
+
+
+def deliver(
+    outputs: Sequence[Output], mounts: Sequence[Mount], allowed: Places, transfers: Transfers
+) -> Iterator[OutputFile | Fault]:
+    """Every file that these outputs are, as it is put where it is wanted. For an output that is not there, or is no
+    regular file, a `Fault` that names it."""
+    remote: list[Wanted] = []
+    for output in outputs:
+        transfers.interrupts.check()
+        try:
+            if _is_in_place(output):
+                yield from _listed(output, host_path(output.url))
+                continue
+            for one in _wanted(output, mounts):
+                if scheme(one.url) == "file":
+                    yield _put_file(one, mounts, allowed, transfers)
+                else:
+                    remote.append(one)
+        except Fault as fault:
+            yield fault
+    yield from _upload_all(remote, mounts, transfers)
 
 
 def below(url: str, inner: str) -> str:
     """The URL of a file inside a directory's URL. A path stays a path, unless the name is not UTF-8: only a URL can
-    hold that, quoted."""
-    whole = url.rstrip("/") + "/"
-    if not url.startswith("/"):
-        return whole + quote(os.fsencode(inner))
-    return whole + inner if storable(inner) == inner else "file://" + quote(os.fsencode(whole + inner))
+    hold that, quoted. What is no web address holds names as they are, and a query stays behind the path."""
+    if url.startswith("/"):
+        whole = url.rstrip("/") + "/"
+        return whole + inner if storable(inner) == inner else "file://" + quote(os.fsencode(whole + inner))
+    if scheme(url) not in QUOTED:
+        return f"{url.rstrip('/')}/{inner}"
+    bare, mark, query = url.partition("?")
+    return f"{bare.rstrip('/')}/{quote(os.fsencode(inner))}{mark}{query}"
 
 
 def matches(pattern: str, mounts: Sequence[Mount]) -> list[str]:
@@ -57,15 +87,23 @@ def matches(pattern: str, mounts: Sequence[Mount]) -> list[str]:
     return found
 
 
-def _deliver_matches(output: Output, pattern: str, mounts: Sequence[Mount], allowed: Places) -> list[OutputFile]:
-    found = matches(pattern, mounts)
-    files = list(found) if output.type is FileType.FILE else [file for at in found for file in _under(mounts, at)]
-    if not files:
-        raise Fault(f"output {output.path} matches nothing")
-    return [
-        _deliver_file(file, below(output.url, _without_prefix(file, output.path_prefix)), mounts, allowed)
-        for file in files
-    ]
+def _is_in_place(output: Output) -> bool:
+    """Whether the steps wrote it where it is wanted."""
+    return output.type is FileType.DIRECTORY and not has_wildcards(output.path) and scheme(output.url) == "file"
+
+
+def _wanted(output: Output, mounts: Sequence[Mount]) -> list[Wanted]:
+    path = container_path(output.path, f"output {output.path}")
+    if has_wildcards(path):
+        found = matches(path, mounts)
+        files = found if output.type is FileType.FILE else [file for at in found for file in _under(mounts, at)]
+        if not files:
+            raise Missing(f"output {output.path} matches nothing")
+        return [Wanted(output, file, below(output.url, _without_prefix(file, output.path_prefix))) for file in files]
+    if output.type is FileType.DIRECTORY:
+        files = list(_under(mounts, path))
+        return [Wanted(output, file, below(output.url, _without_prefix(file, path))) for file in files]
+    return [Wanted(output, path, output.url)]
 
 
 def _without_prefix(path: str, prefix: str) -> str:
@@ -106,45 +144,80 @@ def _names(mounts: Sequence[Mount], path: str) -> list[str]:
     return []
 
 
-def _deliver_file(path: str, url: str, mounts: Sequence[Mount], allowed: Places) -> OutputFile:
-    what = f"output {path}"
-    target = allowed.writable(host_path(url), what)
+def _put_file(one: Wanted, mounts: Sequence[Mount], allowed: Places, transfers: Transfers) -> OutputFile:
+    what = f"output {one.path}"
+    target = allowed.writable(host_path(one.url), what)
+    with _opened(one, mounts) as file:
+        source = covering(mounts, resolve(mounts, one.path))
+        try:
+            own = source is not None and source.writable and not source.live
+            transfers.bytes_out += put(file, target, may_link=own)
+        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+            raise Fault(f"{what} cannot be put at {one.url}: {error.strerror}") from error
+        return OutputFile(one.url, storable(one.path), os.fstat(file).st_size)
+
+
+def _upload_all(files: Sequence[Wanted], mounts: Sequence[Mount], transfers: Transfers) -> Iterator[OutputFile | Fault]:
+    """Each file, or one fault for its output: once one could not be put there, the others are not tried."""
+    transfer, failed = transfers.begin(), set[Output]()
+
+    def upload(one: Wanted) -> OutputFile | Fault | None:
+        if one.output in failed:
+            return None
+        try:
+            with _opened(one, mounts) as file:
+                size = transfers.remote.put(one.url, file, transfer)
+        except (Fault, PutFailed) as error:
+            if one.output in failed:
+                return None
+            failed.add(one.output)
+            return error if isinstance(error, Fault) else Fault(f"output {one.path}: {error}")
+        # A signature in a URL's query is the submitter's secret.
+        return OutputFile(storable(redacted(one.url)), storable(one.path), size)
+
+    for result in transfers.together([partial(upload, one) for one in files]):
+        if isinstance(result, OutputFile):
+            transfers.bytes_out += result.size_bytes
+        if result is not None:
+            yield result
+
+
+@contextmanager
+def _opened(one: Wanted, mounts: Sequence[Mount]) -> Iterator[int]:
+    what = f"output {one.path}"
     try:
-        file = open_regular(mounts, path)
+        file = open_regular(mounts, one.path)
     except FileNotFoundError as error:
-        raise Fault(f"{what} does not exist") from error
+        raise Missing(f"{what} does not exist") from error
     except PermissionError as error:
         raise Fault(f"{what} may not be read by this service: let the step make it readable") from error
     try:
-        source = covering(mounts, resolve(mounts, path))
-        put(file, target, may_link=source is not None and source.writable)
-        return OutputFile(url, storable(path), os.fstat(file).st_size)
-    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise Fault(f"{what} cannot be put at {url}: {error.strerror}") from error
+        yield file
     finally:
         os.close(file)
 
 
-def put(file: int, target: str, *, may_link: bool = True) -> None:
-    """Make this open file the one at `target`, a real path: as a hard link where that can be, else as a copy.
+def put(file: int, target: str, *, may_link: bool = True) -> int:
+    """Make this open file the one at `target`, a real path: as a hard link where that can be, else as a copy. The bytes
+    that were copied.
 
     An input that turns up as an output must be copied: writing to a link of it later would change the input.
     """
     parent, name = posixpath.split(target)
     with real_directory(parent, make=True) as folder:
         if _is_at(file, name, folder):
-            return
+            return 0
         new = f".{name[:200]}.{os.getpid()}.new"
         with suppress(FileNotFoundError):
             os.unlink(new, dir_fd=folder)
         try:
-            if not (may_link and _linked(file, new, folder)):
-                _copied(file, new, folder)
+            copied = 0 if may_link and _linked(file, new, folder) else _copied(file, new, folder)
             os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(new, dir_fd=folder)
             raise
+        return copied
 
 
 def _is_at(file: int, name: str, folder: int) -> bool:
@@ -163,7 +236,7 @@ def _linked(file: int, new: str, folder: int) -> bool:
     return False
 
 
-def _copied(file: int, new: str, folder: int) -> None:
+def _copied(file: int, new: str, folder: int) -> int:
     mode = os.fstat(file).st_mode & 0o777
     copy = os.open(
         new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode | 0o200, dir_fd=folder
@@ -173,6 +246,7 @@ def _copied(file: int, new: str, folder: int) -> None:
         while chunk := os.pread(file, CHUNK_BYTES, offset):
             out.write(chunk)
             offset += len(chunk)
+    return offset
 
 
 def _listed(output: Output, path: str) -> list[OutputFile]:

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import stat
-import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from wesgate.core.spec import Fetching, FileType, Input, Output, TaskSpec
-from wesgate.storage.connections import Network
-from wesgate.storage.http import Bounds, FetchFailed, fetch
+from wesgate.core.paths import within
+from wesgate.core.spec import FileType, Input, Output, TaskSpec
+from wesgate.storage.http import FetchFailed
+from wesgate.storage.mux import Remote
+from wesgate.storage.objects import Entry
+from wesgate.storage.patience import Transfer
 from wesgate.storage.target import redacted
 from wesgate.worker.faults import Fault
 from wesgate.worker.files.inside import real_directory
 from wesgate.worker.files.mounts import Mount, has_wildcards
 from wesgate.worker.files.places import Places, container_path, host_path, scheme
-from wesgate.worker.interrupts import Interrupts
-from wesgate.worker.layout import Attempt, Limits
+from wesgate.worker.files.transfers import Transfers
+from wesgate.worker.layout import Attempt
 
-FETCHES_AT_ONCE = 4
+T = TypeVar("T")
 
 
-def localize(spec: TaskSpec, attempt: Attempt, allowed: Places, limits: Limits, interrupts: Interrupts) -> list[Mount]:
-    """Every input in place, each as a read-only mount at its container path."""
+def localize(spec: TaskSpec, attempt: Attempt, allowed: Places, transfers: Transfers) -> list[Mount]:
+    """Every input in place, each as a mount at its container path: read-only, but for a live directory."""
     attempt.inputs.mkdir(exist_ok=True)
     mounts: list[Mount] = []
-    remote: list[tuple[str, Path]] = []
+    remote: list[tuple[Input, Path]] = []
     for number, given in enumerate(spec.inputs):
         target = container_path(given.path, f"input {given.path}")
         own = attempt.inputs / str(number)
         if given.content or not given.url:
-            own.write_text(given.content or "", encoding="utf-8", errors="surrogatepass", newline="")
+            data = (given.content or "").encode("utf-8", errors="surrogatepass")
+            transfers.bytes_in += own.write_bytes(data)
             mounts.append(Mount(str(own), target, directory=False))
         elif scheme(given.url) == "file":
-            mounts.append(shared_input(given, target, allowed))
+            mounts.append(shared_input(given, target, allowed, spec.live))
         else:
-            _refuse_unsupported(given)
-            remote.append((given.url, own))
-            mounts.append(Mount(str(own), target, directory=False))
-    _fetch_all(remote, limits.fetching, interrupts)
+            _refuse_unsupported(given, transfers.remote)
+            remote.append((given, own))
+            mounts.append(Mount(str(own), target, directory=given.type is FileType.DIRECTORY))
+    _fetch_all(remote, transfers)
     return mounts
 
 
-def shared_input(given: Input, target: str, allowed: Places) -> Mount:
-    """A file or directory of the shared file system, where it is."""
+def shared_input(given: Input, target: str, allowed: Places, live: Sequence[str] = ()) -> Mount:
+    """A file or directory of the shared file system, where it is. A directory in one that is `live` is for writing."""
     what = f"input {given.path}"
     real = allowed.readable(host_path(given.url), what)
     mode = Path(real).stat().st_mode
@@ -54,6 +59,8 @@ def shared_input(given: Input, target: str, allowed: Places) -> Mount:
     if is_directory != (given.type is FileType.DIRECTORY):
         found = FileType.DIRECTORY if is_directory else FileType.FILE
         raise Fault(f"{what} is a {found.lower()}, not a {given.type.lower()}: give it the type {found}")
+    if is_directory and any(within(real, os.path.realpath(place)) for place in live):
+        return Mount(allowed.writable(real, what), target, writable=True, live=True)
     return Mount(real, target, directory=is_directory)
 
 
@@ -61,7 +68,7 @@ def output_directories(outputs: Sequence[Output], allowed: Places) -> list[Mount
     """Each output directory on the shared file system, made and mounted where the steps fill it."""
     mounts = []
     for output in outputs:
-        if output.type is not FileType.DIRECTORY or has_wildcards(output.path):
+        if output.type is not FileType.DIRECTORY or has_wildcards(output.path) or scheme(output.url) != "file":
             continue
         what = f"output {output.path}"
         real = allowed.writable(host_path(output.url), what)
@@ -75,53 +82,49 @@ def output_directories(outputs: Sequence[Output], allowed: Places) -> list[Mount
     return mounts
 
 
-def refuse_unsupported_outputs(outputs: Sequence[Output]) -> None:
+def refuse_unsupported_outputs(outputs: Sequence[Output], remote: Remote) -> None:
     """Say before any step runs that an output could not be delivered after them."""
     for output in outputs:
-        if scheme(output.url) != "file":
-            raise Fault(
-                f"output {output.path} goes to {redacted(output.url)}, which is not supported yet here: "
-                "use a file:// URL"
-            )
+        if scheme(output.url) == "file":
+            continue
+        directory = output.type is FileType.DIRECTORY or has_wildcards(output.path)
+        if why := remote.refusal(output.url, directory=directory, writing=True):
+            raise Fault(f"output {output.path} goes to {redacted(output.url)}, which {why}")
 
 
-def _refuse_unsupported(given: Input) -> None:
-    if scheme(given.url) not in ("http", "https"):
-        raise Fault(
-            f"input {given.path} comes from {redacted(given.url)}, which is not supported yet here: "
-            "use file://, http:// or https://"
-        )
-    if given.type is FileType.DIRECTORY:
-        raise Fault(f"input {given.path} is a directory, which {scheme(given.url)} cannot give: name its files")
+def _refuse_unsupported(given: Input, remote: Remote) -> None:
+    if why := remote.refusal(given.url, directory=given.type is FileType.DIRECTORY):
+        raise Fault(f"input {given.path} comes from {redacted(given.url)}, which {why}")
 
 
-def _fetch_all(remote: Sequence[tuple[str, Path]], fetching: Fetching, interrupts: Interrupts) -> None:
-    if not remote:
-        return
-    bounds = Bounds(fetching.max_bytes, fetching.timeout_s, interrupts.requested)
-    network = Network(fetching.allow_private)
-    deadline = time.monotonic() + fetching.timeout_s
-    pool = ThreadPoolExecutor(FETCHES_AT_ONCE)
+def _fetch_all(wanted: Sequence[tuple[Input, Path]], transfers: Transfers) -> None:
+    remote, transfer = transfers.remote, transfers.begin()
+    files = [(given, own) for given, own in wanted if given.type is FileType.FILE]
+    directories = [(given, own) for given, own in wanted if given.type is FileType.DIRECTORY]
+    listed = transfers.together([partial(_listed, remote, given.url, transfer) for given, _ in directories])
+    jobs = [partial(_fetch, remote, given.url, own, transfer) for given, own in files]
+    for (given, own), entries in zip(directories, listed, strict=True):
+        own.mkdir()
+        jobs += [partial(_fetch_entry, remote, given.url, entry, own, transfer) for entry in entries]
+    transfers.bytes_in += sum(transfers.together(jobs))
+
+
+def _fetch(remote: Remote, url: str, path: Path, transfer: Transfer) -> int:
+    return _named(lambda: remote.fetch(url, path, transfer))
+
+
+def _listed(remote: Remote, url: str, transfer: Transfer) -> list[Entry]:
+    return _named(lambda: remote.entries(url, transfer))
+
+
+def _fetch_entry(remote: Remote, url: str, entry: Entry, into: Path, transfer: Transfer) -> int:
+    path = into / entry.inner
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _named(lambda: remote.fetch_entry(url, entry, path, transfer))
+
+
+def _named(act: Callable[[], T]) -> T:
     try:
-        fetches = [pool.submit(_fetch, url, path, bounds, network, deadline) for url, path in remote]
-        interrupts.wait_until(lambda: all(one.done() for one in fetches) or any(_failed(one) for one in fetches))
-        # A fetch that was told to stop has failed as well.
-        interrupts.check()
-        for one in fetches:
-            if one.done():
-                one.result()
-    finally:
-        # A fetch that was canceled ends with the process; nobody waits for a silent server.
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _fetch(url: str, path: Path, bounds: Bounds, network: Network, deadline: float) -> None:
-    try:
-        with path.open("wb") as file:
-            fetch(url, file, bounds, network, deadline)
+        return act()
     except FetchFailed as error:
         raise Fault(f"input {error}") from error
-
-
-def _failed(one: Future[None]) -> bool:
-    return one.done() and one.exception() is not None

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from wesgate.core.paths import within
 from wesgate.core.spec import FileType, TaskSpec
 from wesgate.worker.faults import Fault
-from wesgate.worker.files.places import container_path
+from wesgate.worker.files.places import container_path, scheme
 
 WILDCARDS = "*?["
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A host file or directory at a container path."""
+    """A host file or directory at a container path. One that is `live` others write in as well, now and later."""
 
     source: str
     target: str
     writable: bool = False
     directory: bool = True
+    live: bool = False
 
 
 def has_wildcards(path: str) -> bool:
@@ -38,11 +39,12 @@ def fixed_part(path: str) -> str:
 def writable_directories(spec: TaskSpec) -> list[tuple[str, str]]:
     """Each directory that steps must be able to write in, with what needs it."""
     wanted = [(volume, f"volume {volume}") for volume in spec.volumes]
-    wanted += [
-        (fixed_part(output.path), f"output {output.path}")
-        for output in spec.outputs
-        if output.type is FileType.FILE or has_wildcards(output.path)
-    ]
+    for output in spec.outputs:
+        what = f"output {output.path}"
+        if output.type is FileType.FILE or has_wildcards(output.path):
+            wanted.append((fixed_part(output.path), what))
+        elif scheme(output.url) != "file":
+            wanted.append((output.path, what))
     for number, step in enumerate(spec.steps):
         streams = {"stdout": step.stdout, "stderr": step.stderr}
         wanted += [

@@ -87,7 +87,7 @@ class Places:
 def places(files_root: str, spec: TaskSpec, private: tuple[str, ...] = ()) -> Places:
     """The places of this task."""
     root = os.path.realpath(files_root)
-    roots = tuple(map(os.path.realpath, spec.roots))
+    roots = tuple(map(os.path.realpath, (*spec.roots, *spec.live)))
     return Places(root, posixpath.join(root, spec.owner), roots, spec.run, tuple(map(os.path.realpath, private)))
 
 

@@ -8,19 +8,21 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Any
 
 from wesgate.core.spec import Resources, Step
 from wesgate.worker.faults import Fault
-from wesgate.worker.files.mounts import Mount
+from wesgate.worker.files.mounts import Mount, writable_directories
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Limits, tail
 from wesgate.worker.runtimes.leftovers import MARK, kill_marked
+from wesgate.worker.runtimes.meters import CGROUPS, Container, Meter
 from wesgate.worker.runtimes.runtime import KILLED, Ended, Launch, Task, check_environment, last_line
+from wesgate.worker.runtimes.users import KEEP_ID, has_others, is_root, keep_id, open_to_all, show_to_all
 
 LABEL = "wesgate.key"
 
@@ -38,6 +40,13 @@ CONFINED = (
     "--log-driver=none", "--cap-drop=all", "--security-opt=no-new-privileges", "--security-opt=label=disable",
 )  # fmt: skip
 
+
+# Where the group of a container of docker's is, and of podman's behind docker's API; see
+# https://docs.docker.com/engine/containers/runmetrics/
+DOCKER_GROUPS = (
+    "docker/{}", "system.slice/docker-{}.scope", "libpod_parent/libpod-{}", "machine.slice/libpod-{}.scope",
+    "user.slice/user-{uid}.slice/user@{uid}.service/user.slice/docker-{}.scope",
+)  # fmt: skip
 
 # What podman, docker, their libraries, and the programs that they start read; and the mark of their processes.
 CLIENTS_OWN = re.compile(
@@ -57,15 +66,25 @@ class Containers:
     program: str
     task: Task
     interrupts: Interrupts
+    users: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By image: the flags that say as whom its containers run."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> Sequence[str]:
+        notes: list[str] = []
         for image in dict.fromkeys(step.image for step in self.task.order.spec.steps):
             if not image:
                 raise Fault("a step names no image, and this service has no default image")
             if image.startswith("-"):
                 raise Fault(f"{image!r} is not the name of an image")
-            if self._call("image", "inspect", "--format", "{{.Id}}", image).returncode != 0:
+            user = self._user_of(image)
+            if user is None:
                 self._pull(image)
+                user = self._user_of(image) or ""
+            self.users[image], note = self._run_as(user)
+            notes += [f"image {image}: {note}"] if note else []
+        if any(flags == () for flags in self.users.values()):
+            self._open_to_all()
+        return notes
 
     def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
         order, attempt = self.task.order, self.task.attempt
@@ -75,14 +94,18 @@ class Containers:
         environment.write_text(lines, encoding="utf-8", errors="surrogateescape")
         argv = (
             self.program, "run", "--name", attempt.container(number), "--label", f"{LABEL}={order.key}",
-            "--pull=never", *CONFINED, *self._user(), *limits(order.spec.resources, order.limits),
+            "--pull=never", *CONFINED, *self.users.get(step.image, ()), *self._identity_file(number),
+            *limits(order.spec.resources, order.limits), *devices(self.program, self.task.gpus),
             "--env-file", str(environment), *(f"--env={name}" for name in odd),
             *(flag for mount in self.task.mounts for flag in ("--mount", mount_option(mount))),
             *(("--workdir", step.workdir) if step.workdir else ()),
             *(("--interactive",) if stdin else ()),
-            "--entrypoint", "", step.image, *step.command,
+            *(() if order.spec.policy.image_entrypoint else ("--entrypoint", "")), step.image, *step.command,
         )  # fmt: skip
         return Launch(argv, dies_by=SIGTERM, added={**odd, MARK: order.key})
+
+    def meter(self, number: int) -> Meter:
+        return Container(lambda: self._first_process(number))
 
     def send(self, number: int, process_group: int, signal: int) -> None:
         del process_group  # the client's; signals go to the container
@@ -102,17 +125,74 @@ class Containers:
         del process_group
         kill_marked(self.task.order.key, CLIENT_GRACE_S)
         remove(self.program, [self.task.attempt.container(number)], None)
-        (self.task.attempt.directory / f"env-{number}").unlink(missing_ok=True)
+        for name in (f"env-{number}", self._identity(number).name):
+            (self.task.attempt.directory / name).unlink(missing_ok=True)
 
     def _memory(self) -> int | None:
         return memory_bytes(self.task.order.spec.resources) if self.task.order.limits.memory else None
 
-    def _user(self) -> tuple[str, ...]:
+    def _identity(self, number: int) -> Path:
+        return self.task.attempt.directory / f"container-{number}"
+
+    def _identity_file(self, number: int) -> tuple[str, str]:
+        return ("--pidfile" if self.program == "podman" else "--cidfile", str(self._identity(number)))
+
+    def _first_process(self, number: int) -> int | None:
+        """The process that the container begins with, on this host; None as long as there is none to be seen."""
+        try:
+            identity = self._identity(number).read_text().strip()
+        except OSError:
+            return None
+        if self.program == "podman":
+            return int(identity) if identity.isdigit() else None
+        return first_in_group(identity) if identity else None
+
+    def _user_of(self, image: str) -> str | None:
+        """The user that the image names, empty if it names none; None if the image is not here."""
+        reply = self._call("image", "inspect", "--format", "{{json .Config}}", image)
+        if reply.returncode != 0:
+            return None
+        try:
+            config = json.loads(reply.stdout)
+        except ValueError:
+            return ""
+        return str(config.get("User") or "") if isinstance(config, dict) else ""
+
+    def _run_as(self, user: str) -> tuple[tuple[str, ...], str]:
+        """The flags for an image's user, none to leave it as it is, and what there is to say about it."""
+        if is_root(user):
+            return self._as_the_service(), ""
+        if self.program == "docker" or os.getuid() == 0:
+            return (), ""
+        flags = keep_id(user)
+        if flags is None:
+            reason = "only a number can be mapped here"
+        elif not has_others(os.getuid()):
+            reason = "this service's user has no other user ids, see subuid(5)"
+        elif self._version() < KEEP_ID:
+            reason = "that needs podman 4.3 or newer"
+        else:
+            return flags, ""
+        return self._as_the_service(), f"steps run as root of the container, not as its user {user!r:.80}: {reason}"
+
+    def _as_the_service(self) -> tuple[str, ...]:
         # What steps write must belong to whom the worker is: in podman that is the container's root, with no more
         # rights than the worker has; docker's daemon maps nobody, but for one that itself runs without root.
         uid, gid = os.getuid(), os.getgid()
         is_mapped = self.program == "podman" or (uid != 0 and self._is_rootless())
         return ("--user", "0:0" if is_mapped else f"{uid}:{gid}")
+
+    def _version(self) -> tuple[int, ...]:
+        found = re.search(rb"(\d+)\.(\d+)", self._call("--version").stdout)
+        return tuple(map(int, found.groups())) if found else (0, 0)
+
+    def _open_to_all(self) -> None:
+        """What a user of the image's own writes and reads, the service lets everybody write and read: nobody else of
+        the host gets into the owner's directory."""
+        owned = str(self.task.attempt.directory.parent)
+        paths = [path for path, _ in writable_directories(self.task.order.spec)]
+        open_to_all(self.task.mounts, paths, os.path.realpath(owned))
+        show_to_all(self.task.attempt.inputs)
 
     def _is_rootless(self) -> bool:
         return b"name=rootless" in self._call("info", "--format", "{{.SecurityOptions}}").stdout
@@ -174,8 +254,11 @@ def read_end(state: Mapping[str, Any], returncode: int, complaint: str, memory: 
             return Ended(returncode, note=f"the command cannot be run: {complaint}")
         return Ended(returncode, problem=f"the container could not be started: {complaint}")
     code = int(state.get("ExitCode", returncode))
-    if state.get("OOMKilled") or (code == KILLED and memory is not None):
-        return Ended(code, note=f"killed: out of memory (limit {memory or 'of the machine'} bytes)")
+    limit = f"limit {memory} bytes" if memory else "limit of the machine"
+    if code == KILLED and (state.get("OOMKilled") or memory is not None):
+        return Ended(code, note=f"killed: out of memory ({limit})")
+    if state.get("OOMKilled"):
+        return Ended(code, note=f"a process of it was killed: out of memory ({limit})")
     if code == KILLED:
         return Ended(code, note="killed (SIGKILL), probably because the machine ran out of memory")
     return Ended(code)
@@ -198,6 +281,39 @@ def limits(resources: Resources, limits: Limits) -> list[str]:
     if resources.cpu_cores:
         flags.append(f"--cpus={min(resources.cpu_cores, float(os.cpu_count() or 1)):g}")
     return flags
+
+
+def devices(program: str, gpus: Sequence[int]) -> list[str]:
+    """The flags that give a container these GPUs: podman by their names in CDI, docker by its own. See
+    https://github.com/cncf-tags/container-device-interface and https://docs.docker.com/engine/containers/gpu/"""
+    if not gpus:
+        return []
+    if program == "podman":
+        return [f"--device=nvidia.com/gpu={number}" for number in gpus]
+    # The value is read as CSV: without the quotes all after the comma would be another field.
+    return [f'--gpus="device={",".join(map(str, gpus))}"']
+
+
+def first_in_group(container: str, root: str = CGROUPS) -> int | None:
+    """The first process of this container of docker's, by its group."""
+    for base in (f"{root}/memory", root):
+        for place in DOCKER_GROUPS:
+            try:
+                listed = Path(base, place.format(container, uid=os.getuid()), "cgroup.procs").read_text().split()
+            except OSError:
+                continue
+            return next((int(pid) for pid in listed if is_first(pid)), None)
+    return None
+
+
+def is_first(pid: str) -> bool:
+    """Whether this is the first process of a namespace. What sets the container up is in its group too, for a
+    moment."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    return re.search(r"^NSpid:\t\d+\t.*\b1$", status, re.MULTILINE) is not None
 
 
 def mount_option(mount: Mount) -> str:

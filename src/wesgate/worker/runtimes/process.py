@@ -21,10 +21,23 @@ from wesgate.core.spec import Step
 from wesgate.worker.files.mounts import Mount, covering
 from wesgate.worker.layout import tail
 from wesgate.worker.runtimes.leftovers import MARK, kill_marked
-from wesgate.worker.runtimes.runtime import KILLED, Ended, Launch, Task, check_environment, exit_code, last_line
+from wesgate.worker.runtimes.meters import Meter, Processes, adopt_orphans, unescaped
+from wesgate.worker.runtimes.runtime import (
+    KILLED,
+    Ended,
+    Launch,
+    Task,
+    check_environment,
+    exit_code,
+    last_line,
+    runs_head,
+)
 from wesgate.worker.runtimes.sandbox import Directory, Entry, Link, look, skeleton
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+GPU_DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
+"""What programs need besides the device of each GPU, which is /dev/nvidia<number>."""
 
 # Flags that a mount in a user namespace inherits and may not lose when it is made read-only.
 LOCKED_FLAGS = {
@@ -53,8 +66,9 @@ class Plain:
 
     task: Task
 
-    def prepare(self) -> None:
+    def prepare(self) -> Sequence[str]:
         """The mounts are shown as links, by whoever made the plan."""
+        return ()
 
     def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
         del number, stdin
@@ -65,6 +79,10 @@ class Plain:
             step.workdir or tmp,
             dies_by=SIGKILL,
         )
+
+    def meter(self, number: int) -> Meter:
+        del number
+        return Processes()
 
     def send(self, number: int, process_group: int, signal: int) -> None:
         del number
@@ -87,9 +105,10 @@ class Sandboxed:
     task: Task
     with_bubblewrap: bool
 
-    def prepare(self) -> None:
+    def prepare(self) -> Sequence[str]:
         (self.task.attempt.directory / "root").mkdir(exist_ok=True)
         (self.task.attempt.directory / "empty").mkdir(exist_ok=True)
+        return ()
 
     def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
         del stdin
@@ -100,10 +119,18 @@ class Sandboxed:
         self._marker(number).write_bytes(b"")
         workdir = step.workdir or "/tmp"  # noqa: S108  # the sandbox's own
         if self.with_bubblewrap:
-            return self._bubblewrap(number, step, bubblewrap_options(entries, environment, workdir))
+            return self._bubblewrap(number, step, bubblewrap_options(entries, environment, workdir, self.task.gpus))
         script = home / f"sandbox-{number}.sh"
-        private_file(script, script_text(entries, environment, workdir, str(home), str(self._marker(number))))
+        marker = str(self._marker(number))
+        private_file(script, script_text(entries, environment, workdir, str(home), marker, self.task.gpus))
         return Launch(self._unshare(script, step), self._outer(), "/", dies_by=SIGKILL)
+
+    def meter(self, number: int) -> Meter:
+        if not self.with_bubblewrap:
+            return Processes()
+        # bwrap ends without waiting for the first process inside, which knows what the step used.
+        adopt_orphans()
+        return Processes(lambda: self._inner_group(number))
 
     def send(self, number: int, process_group: int, signal: int) -> None:
         inner = self._inner_group(number) if self.with_bubblewrap else None
@@ -165,7 +192,22 @@ def step_environment(task: Task, step: Step, home: str) -> dict[str, str]:
     proxies are."""
     check_environment(step.env)
     own = {"PATH": SYSTEM_PATH, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
-    return own | dict(task.order.environment) | dict(step.env) | {MARK: task.order.key}
+    return own | dict(task.order.environment) | dict(step.env) | visible_gpus(task) | {MARK: task.order.key}
+
+
+def visible_gpus(task: Task) -> dict[str, str]:
+    """What tells a step's programs which GPUs are theirs, on a machine that has some; a step that asked for none is
+    told so. Without a sandbox it is no more than that: told."""
+    if not task.order.limits.gpus or runs_head(task.order):
+        return {}
+    numbers = ",".join(map(str, task.gpus))
+    return {"CUDA_VISIBLE_DEVICES": numbers, "NVIDIA_VISIBLE_DEVICES": numbers or "void"}
+
+
+def gpu_devices(gpus: Sequence[int], folder: str = "/dev") -> list[str]:
+    """The devices that a step with these GPUs needs, those that there are."""
+    names = [*(f"nvidia{number}" for number in gpus), *GPU_DEVICES] if gpus else []
+    return [f"{folder}/{name}" for name in names if Path(folder, name).exists()]
 
 
 def resolver_places() -> list[str]:
@@ -174,12 +216,15 @@ def resolver_places() -> list[str]:
     return [real] if real.startswith("/run/") else []
 
 
-def bubblewrap_options(entries: Sequence[Entry], environment: Mapping[str, str], workdir: str) -> list[str]:
+def bubblewrap_options(
+    entries: Sequence[Entry], environment: Mapping[str, str], workdir: str, gpus: Sequence[int] = ()
+) -> list[str]:
     """bwrap's options for a plan; see bwrap(1)."""
     options = [
         "--unshare-user", "--cap-drop", "ALL", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--new-session",
         "--die-with-parent", "--proc", "/proc", "--dev", "/dev",
         *(word for name in KERNEL_KNOBS for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
+        *(word for device in gpu_devices(gpus) for word in ("--dev-bind", device, device)),
     ]  # fmt: skip
     for entry in entries:
         match entry:
@@ -195,7 +240,14 @@ def bubblewrap_options(entries: Sequence[Entry], environment: Mapping[str, str],
     return options
 
 
-def script_text(entries: Sequence[Entry], environment: Mapping[str, str], workdir: str, home: str, marker: str) -> str:
+def script_text(
+    entries: Sequence[Entry],
+    environment: Mapping[str, str],
+    workdir: str,
+    home: str,
+    marker: str,
+    gpus: Sequence[int] = (),
+) -> str:
     """A script that builds the planned root in namespaces of its own and runs its arguments there."""
     q = shlex.quote
     exports, odd = _exports(environment)
@@ -210,6 +262,7 @@ def script_text(entries: Sequence[Entry], environment: Mapping[str, str], workdi
             "cd root",
             *_script_lines(entries),
             *_kernel_lines(),
+            *(f": > .{device}; mount --bind {device} .{device}" for device in gpu_devices(gpus)),
             f"(umask 077; printf %s {q(exports)} > .environment)",
             "mkdir -p .old",
             "pivot_root . .old",
@@ -288,15 +341,10 @@ def _submounts(mount: Mount) -> list[str]:
         return []
     with suppress(OSError):
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-        points = [_unescaped(line.split(" ")[4]) for line in lines]
+        points = [unescaped(line.split(" ")[4]) for line in lines]
         prefix = mount.source.rstrip("/") + "/"
         return [point[len(prefix) - 1 :] for point in points if point.startswith(prefix)]
     return []
-
-
-def _unescaped(text: str) -> str:
-    # mountinfo writes white space and backslashes as three octal digits.
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
 def _locked(path: str) -> list[str]:

@@ -10,6 +10,7 @@ from wesgate.core.spec import Lane, Step
 from wesgate.worker.faults import Fault
 from wesgate.worker.files.mounts import Mount
 from wesgate.worker.layout import Attempt, Order
+from wesgate.worker.runtimes.meters import Meter
 
 KILLED, TERMINATED = 137, 143
 """The exit codes of what SIGKILL and SIGTERM ended: 128 + 9, 128 + 15."""
@@ -31,22 +32,28 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a step ended. `problem` is set when its command could not be run at all; `note` is for the system logs."""
+    """How a step ended. `problem` is set when its command could not be run at all, `limit` when it was stopped for
+    what it used; `note` is for the system logs."""
 
     exit_code: int
     problem: str = ""
     note: str = ""
+    limit: str = ""
 
 
 class Runtime(Protocol):
     """One way to run the steps of one task; knows the task's order and mounts from the start."""
 
-    def prepare(self) -> None:
-        """Make ready what the steps need, once; a `Fault` if that cannot be."""
+    def prepare(self) -> Sequence[str]:
+        """Make ready what the steps need, once; a `Fault` if that cannot be. What the submitter should know of it."""
         ...
 
     def launch(self, number: int, step: Step, *, stdin: bool) -> Launch:
         """The process that runs this step. Nothing is started yet."""
+        ...
+
+    def meter(self, number: int) -> Meter:
+        """What measures this step, which starts now."""
         ...
 
     def send(self, number: int, process_group: int, signal: int) -> None:
@@ -64,16 +71,22 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """All that a runtime may know."""
+    """All that a runtime may know. `gpus` are the numbers of the devices that the attempt has to itself."""
 
     order: Order
     attempt: Attempt
     mounts: tuple[Mount, ...]
+    gpus: tuple[int, ...] = ()
 
 
 def runtime_name(order: Order) -> str:
     """The runtime of this order: heads are the service's own programs and always run plain, on the host."""
-    return "process:plain" if order.spec.lane is Lane.HEAD else order.runtime
+    return "process:plain" if runs_head(order) else order.runtime
+
+
+def runs_head(order: Order) -> bool:
+    """Whether this order is an engine's own program."""
+    return order.spec.lane is Lane.HEAD
 
 
 def exit_code(returncode: int) -> int:
