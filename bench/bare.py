@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import uvicorn
 
-from wesgate.db.tasks import INSERT_TASK, SELECT_STATUS
+from wesgate.db.tasks import INSERT_TASKS, SELECT_STATUS
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -51,10 +51,12 @@ class Bare:
     async def _create(self, body: bytes) -> dict[str, str]:
         document = json.loads(body)
         task_id = uuid4()
-        await self._pool.fetchrow(
-            INSERT_TASK, task_id, self._owner, None, "local", "task", document.get("name", ""),
-            json.dumps(document.get("tags", {})), json.dumps(document), 1.0, 0.0, 1, None, None, None,
-        )  # fmt: skip
+        told = {
+            "id": str(task_id), "backend": "local", "lane": "task", "name": document.get("name", ""),
+            "tags": document.get("tags", {}), "document": document, "cpu_cores": 1.0, "ram_gb": 0.0, "gpus": 0,
+            "max_attempts": 1, "max_preemptions": 0, "policy": {}, "submitter": "", "warnings": [],
+        }  # fmt: skip
+        await self._pool.fetchrow(INSERT_TASKS, self._owner, None, json.dumps([told]), [])
         return {"id": str(task_id)}
 
     async def _status(self, task_id: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from wesgate.core.spec import Kind, Lane
 from wesgate.core.states import State
 from wesgate.db import runs, tasks
 from wesgate.db.session import Database
+from wesgate.ga4gh.parameters import Terms
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HELLO: dict[str, Any] = {"name": "hello", "executors": [{"image": "busybox", "command": ["echo", "hello"]}]}
@@ -24,7 +25,8 @@ def a_row(**changes: Any) -> Row:
     """A row as the loop sees it, without a database."""
     whole: dict[str, Any] = {
         "kind": Kind.TASK, "id": uuid4(), "backend": "fake", "state": State.RUNNING, "phase": Phase.SUBMITTED,
-        "attempt": 1, "max_attempts": 1, "handle": Handle("job"), "lease_epoch": 1, "failures": 0,
+        "attempt": 1, "max_attempts": 1, "preemptions": 0, "max_preemptions": 0,
+        "handle": Handle("job"), "lease_epoch": 1, "failures": 0,
         "state_since": NOON, "missing_since": None, "report": None, "document": {},
     }  # fmt: skip
     return Row(**{**whole, **changes})
@@ -33,6 +35,7 @@ def a_row(**changes: Any) -> Row:
 def a_new_task(**changes: Any) -> tasks.NewTask:
     whole: dict[str, Any] = {
         "id": uuid4(), "backend": "fake", "document": HELLO, "cpu_cores": 1.0, "ram_gb": 0.0, "lane": Lane.TASK,
+        "terms": Terms(max_attempts=changes.pop("max_attempts", 1), max_preemptions=changes.pop("max_preemptions", 0)),
     }  # fmt: skip
     return tasks.NewTask(**{**whole, **changes})
 

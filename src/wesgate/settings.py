@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,32 @@ class Files(_Section):
     allowed: tuple[Path, ...] = Field(
         default=(), description="host directories in which file:// inputs and outputs may be"
     )
+    shared: tuple[Path, ...] = Field(
+        default=(),
+        description="host directories, allowed as well, whose DIRECTORY inputs are mounted for writing where they are "
+        "(Toil keeps its job store so)",
+    )
+
+
+class ObjectStore(_Section):
+    """One place of objects."""
+
+    url: str = Field(description="what its URLs begin with, as in s3:// or s3://bucket/; the longest that fits is used")
+    options: dict[str, SecretStr] = Field(default_factory=dict, description="obstore's options: endpoint, region, keys")
+
+    @field_validator("url")
+    @classmethod
+    def _names_a_store(cls, url: str) -> str:
+        # A store of all hosts would send its credentials to whichever a submitter names.
+        if not re.fullmatch(r"(s3|gs|az)://\S*|https?://[^\s/@?#]+/[^\s?#]*", url):
+            raise ValueError("must begin with s3://, gs:// or az://, or be https://HOST/ with a container, if any")
+        return url
+
+
+class Storage(_Section):
+    """Where objects are, besides the files of this machine."""
+
+    stores: tuple[ObjectStore, ...] = Field(default=(), description="S3, Google and Azure stores, with credentials")
 
 
 class Sources(_Section):
@@ -81,6 +108,7 @@ class Slots(_Section):
 
     cpu_cores: float | None = Field(default=None, gt=0, description="cores; else all there are")
     ram_gb: float | None = Field(default=None, gt=0, description="GB; else nine tenths of what there is")
+    gpus: Annotated[int, Field(ge=0)] = Field(default=0, description="GPUs that tasks may ask for, numbered from 0")
     heads: Count = Field(default=200, description="workflow engines at a time, in a lane of their own")
 
 
@@ -97,12 +125,24 @@ class Local(_Section):
     slots: Slots = Slots()
     grace_s: Seconds = Field(default=10, description="seconds between TERM and KILL for a canceled step")
     pids: Count = Field(default=4096, description="processes that one container may have")
+    disk_gb: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="GB that a task may write that asks for no disk; else all"
+    )
     network: bool = Field(default=True, description="whether steps may use the network")
     visible: tuple[Path, ...] = Field(
         default=(), description="process runtime: more host directories to show, read-only"
     )
     max_attempts: Count = Field(
         default=3, description="tries of a job whose worker or machine was lost; steps that fail are not tried again"
+    )
+    max_preemptions: Annotated[int, Field(ge=0)] = Field(
+        default=5, description="how often a job that was preempted is tried again, counted apart"
+    )
+    timeout_s: Seconds | None = Field(
+        default=None, description="seconds that the steps of a task may take together; a task may ask for less"
+    )
+    price_per_hour_usd: float | None = Field(
+        default=None, ge=0, description="what an hour of a task costs here, for clients that sum it up (Cromwell)"
     )
 
     @field_validator("visible")
@@ -112,6 +152,16 @@ class Local(_Section):
             if not path.is_absolute() or any(path.is_relative_to(own) for own in STEPS_OWN):
                 raise ValueError(f"must be absolute paths outside of {', '.join(STEPS_OWN)}: steps have their own")
         return visible
+
+
+class Tes(_Section):
+    """How the TES API answers."""
+
+    submitter: str = Field(
+        default="",
+        description="speak to every client as to this one (cromwell, nextflow, …: docs/reference/submitters.md); else "
+        "to each as its task documents and its User-Agent tell",
+    )
 
 
 class Executors(_Section):
@@ -177,6 +227,8 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     files: Files = Files()
     sources: Sources = Sources()
+    storage: Storage = Storage()
+    tes: Tes = Tes()
     executors: Executors = Executors()
     engines: Engines = Engines()
 

@@ -19,7 +19,7 @@ from wesgate.api.events import Events
 from wesgate.api.paging import Pager
 from wesgate.core import failpoints
 from wesgate.core.errors import Misconfigured
-from wesgate.core.spec import Fetching, Kind, Lane, RunSpec, TaskSpec
+from wesgate.core.spec import Fetching, Kind, Lane, RunSpec, Store, TaskSpec
 from wesgate.db import embedded, migrate, owners
 from wesgate.db.leases import Claim
 from wesgate.db.queue import HeadQueue
@@ -29,7 +29,8 @@ from wesgate.engines.miniwdl import engine as miniwdl
 from wesgate.engines.miniwdl.config import engine_parameters
 from wesgate.engines.miniwdl.engine import MiniwdlEngine, MiniwdlSettings
 from wesgate.executors.local import LocalExecutor, LocalSettings
-from wesgate.ga4gh import tes, wes
+from wesgate.ga4gh import dialects, tes, wes
+from wesgate.ga4gh.parameters import Site
 from wesgate.ga4gh.service_info import About, EngineInfo
 from wesgate.identity.callers import LOCAL_ISSUER, Callers
 from wesgate.reconcile.kernel import Charge
@@ -51,6 +52,9 @@ def prepare(settings: Settings) -> None:
             f"without access control, whoever reaches the service is its owner, so it binds loopback only: "
             f"{settings.host} is not; use --host 127.0.0.1 and a tunnel or an authenticating proxy"
         )
+    if settings.tes.submitter not in dialects.BY_NAME:
+        known = ", ".join(filter(None, dialects.BY_NAME))
+        raise Misconfigured(f"tes.submitter is none that this service knows; it knows {known}")
     try:
         failpoints.arm(settings.failpoints)
         # As `db.place` makes it: under root, the embedded Postgres runs as another user and must pass.
@@ -123,9 +127,12 @@ async def context(settings: Settings, opened: Database) -> AsyncIterator[Context
             about=_about(settings),
             engines=[_engine_info(settings)],
             executor=LOCAL,
-            max_attempts=settings.executors.local.max_attempts,
+            site=_site(settings),
+            submitter=settings.tes.submitter,
+            price_per_hour_usd=settings.executors.local.price_per_hour_usd,
             files=settings.files_root,
             roots=roots(settings),
+            stores=[Store(store.url) for store in settings.storage.stores],
             public_url=settings.service.public_url,
             own_urls=[url for url in (settings.service.public_url, settings.engines.api_url) if url],
             allow_private_sources=settings.sources.allow_private,
@@ -166,7 +173,10 @@ def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalE
             network=wanted.network,
             visible=tuple(map(str, wanted.visible)),
             private=tuple(str(settings.data.absolute() / name) for name in ("postgres", "wake")),
+            stores=_stores(settings),
             fetching=_fetching(settings),
+            disk_gb=wanted.disk_gb,
+            gpus=wanted.slots.gpus,
         ),
         settings.files_root,
         settings.data / "wake",
@@ -175,9 +185,14 @@ def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalE
     )
 
 
+def _site(settings: Settings) -> Site:
+    local = settings.executors.local
+    return Site(local.max_attempts, local.max_preemptions, local.timeout_s, local.slots.gpus)
+
+
 def roots(settings: Settings) -> tuple[str, ...]:
     """The host directories that any owner's files may be in, as they were named and with links resolved."""
-    named = [path.absolute() for path in settings.files.allowed]
+    named = [path.absolute() for path in (*settings.files.allowed, *settings.files.shared)]
     return tuple(dict.fromkeys(str(form) for path in named for form in (path, path.resolve())))
 
 
@@ -195,6 +210,13 @@ def _miniwdl_settings(settings: Settings) -> MiniwdlSettings:
         head_memory_gb=wanted.head_memory_gb,
         roots=roots(settings),
         fetching=_fetching(settings),
+    )
+
+
+def _stores(settings: Settings) -> tuple[Store, ...]:
+    return tuple(
+        Store(store.url, {name: value.get_secret_value() for name, value in store.options.items()})
+        for store in settings.storage.stores
     )
 
 
@@ -219,11 +241,11 @@ def _miniwdl(settings: Settings, queue: HeadQueue, executor: LocalExecutor) -> M
 
 def _task_spec(settings: Settings) -> Callable[[Claim], TaskSpec]:
     allowed = roots(settings)
+    live = [str(path.resolve()) for path in settings.files.shared]
 
     def spec_of(claim: Claim) -> TaskSpec:
-        return tes.task_spec(
-            claim.row.document, claim.owner_id.hex, Lane(claim.lane or Lane.TASK), allowed, claim.run_id
-        )
+        lane = Lane(claim.lane or Lane.TASK)
+        return tes.task_spec(claim.row.document, claim.policy, claim.owner_id.hex, lane, allowed, live, claim.run_id)
 
     return spec_of
 
@@ -240,7 +262,7 @@ def _run_spec(settings: Settings) -> Callable[[Claim], RunSpec]:
 def _capacities(slots: Slots) -> dict[Lane, Capacity]:
     cores = slots.cpu_cores or float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
     memory = slots.ram_gb or 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return {Lane.TASK: Capacity(cpu_cores=cores, ram_gb=memory), Lane.HEAD: Capacity(jobs=slots.heads)}
+    return {Lane.TASK: Capacity(cpu_cores=cores, ram_gb=memory, gpus=slots.gpus), Lane.HEAD: Capacity(jobs=slots.heads)}
 
 
 def _about(settings: Settings) -> About:

@@ -19,6 +19,7 @@ from wesgate.core.owner import Caller
 from wesgate.core.spec import Lane
 from wesgate.db import owners, tasks
 from wesgate.db.session import Database
+from wesgate.ga4gh.parameters import Site
 from wesgate.ga4gh.service_info import About, EngineInfo, EngineParameter
 from wesgate.identity.callers import Callers
 
@@ -54,9 +55,12 @@ async def context(database: Database, caller: Caller, files: Path, tmp_path: Pat
         about=about,
         engines=(EngineInfo("miniwdl", "1.16", {"WDL": ("draft-2", "1.0", "1.1", "1.2")}, PARAMETERS),),
         executor="fake",
-        max_attempts=1,
+        site=Site(),
+        submitter="",
+        price_per_hour_usd=None,
         files=files,
         roots=(str(tmp_path / "shared"),),
+        stores=(),
         public_url=None,
         own_urls=["https://wes.example.org"],
         allow_private_sources=False,

@@ -81,7 +81,7 @@ async def refused(answer: httpx.Response, status: int = 400) -> dict[str, Any]:
 async def test_a_body_that_is_no_document_is_refused(
     client: httpx.AsyncClient, database: Database, body: bytes
 ) -> None:
-    for path in (f"{TES}/tasks", f"{WES}/runs"):
+    for path in (f"{TES}/tasks", f"{TES}/tasks:batch", f"{TES}/tasks:validate", f"{WES}/runs"):
         await refused(await client.post(path, content=body, headers={"content-type": "application/json"}))
     assert await scalar(database, "SELECT (SELECT count(*) FROM tasks) + (SELECT count(*) FROM runs)") == 0
 
@@ -91,7 +91,11 @@ async def test_a_task_that_cannot_be_run_is_refused(
     client: httpx.AsyncClient, database: Database, document: dict[str, Any], context: Any
 ) -> None:
     body = json.dumps(document).replace("{root}", context.roots[0])
-    await refused(await client.post(f"{TES}/tasks", content=body, headers={"content-type": "application/json"}))
+    headers = {"content-type": "application/json"}
+    alone = await refused(await client.post(f"{TES}/tasks", content=body, headers=headers))
+    assert await refused(await client.post(f"{TES}/tasks:validate", content=body, headers=headers)) == alone
+    many = await refused(await client.post(f"{TES}/tasks:batch", content=f'{{"tasks": [{body}]}}', headers=headers))
+    assert many["msg"] == f"tasks.0.{alone['msg']}"
     assert await scalar(database, "SELECT count(*) FROM tasks") == 0
 
 
@@ -146,7 +150,13 @@ IDS = ["x", "%00", "..%2f", "{00000000-0000-0000-0000-000000000000}", "urn:uuid:
 
 @pytest.mark.parametrize("text", IDS)
 async def test_an_id_in_another_form_is_an_id_of_nothing(client: httpx.AsyncClient, text: str) -> None:
-    for path in (f"{TES}/tasks/{text}", f"{WES}/runs/{text}", f"{WES}/runs/{text}/status", f"{WES}/runs/{text}/tasks"):
+    for path in (
+        f"{TES}/tasks/{text}",
+        f"{TES}/tasks/{text}/logs/0/stdout",
+        f"{WES}/runs/{text}",
+        f"{WES}/runs/{text}/status",
+        f"{WES}/runs/{text}/tasks",
+    ):
         assert (await client.get(path)).status_code == 404
 
 
@@ -167,7 +177,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(client: httpx.
 
 async def test_json_has_a_limit_of_its_own(client: httpx.AsyncClient) -> None:
     body, headers = b'{"name": "' + b"x" * (3 << 20) + b'"}', {"content-type": "application/json"}
-    for path in (f"{TES}/tasks", f"{WES}/runs"):
+    for path in (f"{TES}/tasks", f"{TES}/tasks:batch", f"{TES}/tasks:validate", f"{WES}/runs"):
         answer = await refused(await client.post(path, content=body, headers=headers), 413)
         assert answer["msg"] == f"a JSON body may have {3 << 20} bytes"
 
@@ -254,5 +264,5 @@ async def test_a_method_that_a_path_does_not_have_is_refused(client: httpx.Async
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256, "wg-", "wg-" + "0" * 32 + "-1"])
 async def test_an_idempotency_key_has_a_form(client: httpx.AsyncClient, key: str) -> None:
     headers = {"Idempotency-Key": key.encode()}
-    answer = await client.post(f"{TES}/tasks", json=HELLO, headers=headers)  # type: ignore[arg-type]
-    await refused(answer)
+    for path, body in ((f"{TES}/tasks", HELLO), (f"{TES}/tasks:batch", {"tasks": [HELLO]})):
+        await refused(await client.post(path, json=body, headers=headers))  # type: ignore[arg-type]

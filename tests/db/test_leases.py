@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import a_task, execute, scalar
 from wesgate.core.backend import Handle
-from wesgate.core.decide import Phase
+from wesgate.core.decide import Phase, Submit
 from wesgate.core.owner import Caller
 from wesgate.core.report import TaskReport
 from wesgate.core.spec import Kind
@@ -89,7 +89,7 @@ async def test_a_holder_whose_lease_moved_on_can_write_nothing(any_database: Dat
     await expire(any_database)
     await claim(any_database, "two")
     async with any_database.transaction() as connection:
-        assert not await leases.submitting(connection, Kind.TASK, [(stale, 1, "")])
+        assert not await leases.submitting(connection, Kind.TASK, [(stale, Submit(1))])
         assert not await leases.submitted(connection, Kind.TASK, [(stale, Handle("job"))])
         assert not await leases.become(connection, Kind.TASK, [Outcome(stale, State.COMPLETE, "")])
         assert not await leases.wait(connection, Kind.TASK, [Pause(stale, stale.now)])
@@ -102,7 +102,7 @@ async def test_a_cancel_that_came_meanwhile_stands(any_database: Database, someb
     (mine,) = await claim(any_database)
     await execute(any_database, "UPDATE tasks SET state = 'CANCELING' WHERE id = :id", id=task)
     async with any_database.transaction() as connection:
-        assert not await leases.submitting(connection, Kind.TASK, [(mine, 1, "")])
+        assert not await leases.submitting(connection, Kind.TASK, [(mine, Submit(1))])
         assert not await leases.become(connection, Kind.TASK, [Outcome(mine, State.RUNNING, "")])
 
 
@@ -110,7 +110,7 @@ async def test_phases_follow_what_was_committed(any_database: Database, somebody
     await a_task(any_database, somebody)
     (planned,) = await claim(any_database)
     async with any_database.transaction() as connection:
-        await leases.submitting(connection, Kind.TASK, [(planned, 1, "")])
+        await leases.submitting(connection, Kind.TASK, [(planned, Submit(1))])
     await expire(any_database)
     (submitting,) = await claim(any_database)
     async with any_database.transaction() as connection:
@@ -159,7 +159,7 @@ async def test_an_end_is_written_with_its_report_in_one_go(any_database: Databas
     task = await a_task(any_database, somebody)
     (mine,) = await claim(any_database)
     async with any_database.transaction() as connection:
-        await leases.submitting(connection, Kind.TASK, [(mine, 1, "")])
+        await leases.submitting(connection, Kind.TASK, [(mine, Submit(1))])
         end = Outcome(mine, State.COMPLETE, "", TaskReport())
         assert await leases.become(connection, Kind.TASK, [end]) == {task}
     whole = "SELECT ended_at IS NOT NULL AND lease_holder IS NULL AND due_at IS NULL FROM tasks WHERE id = :id"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.builders import NOON, a_row
 from wesgate.core.backend import Observation
 from wesgate.core.decide import MISSING_GRACE, Become, Cancel, Phase, Submit, Wait, decide, next_look
+from wesgate.core.report import StepLog, TaskReport
 from wesgate.core.states import TERMINAL, TRANSITIONS, State
 
 
@@ -65,7 +67,25 @@ def test_a_job_that_is_seen_again_is_no_longer_missing() -> None:
 
 def test_a_lost_job_is_tried_again_while_attempts_are_left() -> None:
     lost = seen(State.SYSTEM_ERROR, detail="its worker was killed", infrastructure=True)
-    assert decide(a_row(max_attempts=2), lost, NOON) == Submit(2, "its worker was killed")
+    left = TaskReport(system_logs=("its worker was killed",))
+    assert decide(a_row(max_attempts=2), lost, NOON) == Submit(2, "its worker was killed", left)
+
+
+def test_preemptions_are_counted_apart_from_faults_and_end_the_row_as_what_they_are() -> None:
+    taken = seen(State.PREEMPTED)
+    row = a_row(attempt=2, preemptions=1, max_preemptions=2)
+    again = decide(row, taken, NOON)
+    assert isinstance(again, Submit)
+    assert (again.attempt, again.preempted) == (3, True)
+    assert decide(a_row(attempt=3, preemptions=2, max_preemptions=2), taken, NOON) == Become(State.PREEMPTED)
+    lost = seen(State.SYSTEM_ERROR, infrastructure=True)
+    assert isinstance(decide(a_row(attempt=2, preemptions=1, max_attempts=2), lost, NOON), Submit)
+
+
+def test_what_an_attempt_left_is_kept_with_the_reason_of_its_loss() -> None:
+    left = TaskReport(steps=(StepLog(0),), system_logs=("step 0: slow",))
+    action = decide(a_row(max_attempts=2), seen(State.RUNNING, detail="gone", report=left, infrastructure=True), NOON)
+    assert action == Submit(2, "gone", replace(left, system_logs=("step 0: slow", "gone")))
 
 
 def test_a_lost_job_without_attempts_left_ends_its_row_after_clearing_up() -> None:

@@ -15,10 +15,12 @@ from starlette.responses import Response
 from wesgate.api.events import Events
 from wesgate.api.paging import Pager
 from wesgate.core.errors import InvalidRequest, NotFound
+from wesgate.core.spec import Store
 from wesgate.db.session import Database
 from wesgate.ga4gh import strict
+from wesgate.ga4gh.parameters import Site
 from wesgate.ga4gh.service_info import About, EngineInfo
-from wesgate.ga4gh.tes import encode
+from wesgate.ga4gh.views import encode
 from wesgate.identity.callers import Callers
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -30,7 +32,8 @@ OWN_KEYS = "wg-"
 @dataclass(frozen=True, slots=True)
 class Context:
     """What one API process has: made by `wiring`, the same for every request. `own_urls` are where it is reached
-    besides loopback."""
+    besides loopback; `stores` are without their options; `submitter` is the one dialect that everybody is spoken to
+    in, empty for each their own; `price_per_hour_usd` is what an hour of a task costs, if the site says."""
 
     database: Database
     callers: Callers
@@ -39,9 +42,12 @@ class Context:
     about: About
     engines: Sequence[EngineInfo]
     executor: str
-    max_attempts: int
+    site: Site
+    submitter: str
+    price_per_hour_usd: float | None
     files: Path
     roots: Sequence[str]
+    stores: Sequence[Store]
     public_url: str | None
     own_urls: Sequence[str]
     allow_private_sources: bool

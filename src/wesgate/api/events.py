@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -35,12 +35,22 @@ class Event:
     run_id: UUID | None
 
 
+class Watch:
+    """Who waits for news of one task: `news` is set whenever its state changed, and once nothing more will be told;
+    then `lost` is true."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.lost = False
+
+
 class Events:
-    """The ear of one process. `open` first; `close` ends every stream."""
+    """The ear of one process: deaf until it is opened; `close` ends every stream."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: set[asyncio.Queue[Event | None]] = set()
+        self._watches: dict[str, set[Watch]] = {}
         self._connection: asyncpg.Connection | None = None
         self._opening = asyncio.Lock()
 
@@ -48,6 +58,9 @@ class Events:
         """Send every listener away."""
         for queue in tuple(self._listeners):
             self._end(queue)
+        for watch in [watch for watches in self._watches.values() for watch in watches]:
+            watch.lost = True
+            watch.news.set()
 
     async def close(self) -> None:
         """Send every listener away, and hear no more."""
@@ -58,8 +71,21 @@ class Events:
     async def of_tasks(self, caller: Caller) -> AsyncIterator[bytes]:
         """The state changes of the tasks that a caller may see, as server-sent events; `Unavailable` if there can be
         none now."""
-        await self._open()
+        await self.open()
         return self._stream(caller)
+
+    @contextlib.contextmanager
+    def watching(self, task_id: UUID) -> Iterator[Watch]:
+        """A watch on one task, lost from the beginning unless the ear is open."""
+        watch, key = Watch(), str(task_id)
+        watch.lost = self._connection is None or self._connection.is_closed()
+        self._watches.setdefault(key, set()).add(watch)
+        try:
+            yield watch
+        finally:
+            self._watches[key].discard(watch)
+            if not self._watches[key]:
+                del self._watches[key]
 
     async def _stream(self, caller: Caller) -> AsyncIterator[bytes]:
         queue: asyncio.Queue[Event | None] = asyncio.Queue(BEHIND)
@@ -75,7 +101,8 @@ class Events:
         finally:
             self._listeners.discard(queue)
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
+        """Listen, if nobody made it listen before; `Unavailable` if that cannot be now."""
         async with self._opening:
             if self._connection is not None and not self._connection.is_closed():
                 return
@@ -92,6 +119,10 @@ class Events:
 
     def _told(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         kind, row_id, owner_id, state, run_id = payload.split(" ")
+        for watch in self._watches.get(row_id, ()):
+            watch.news.set()
+        if not self._listeners:
+            return
         event = Event(kind, row_id, UUID(owner_id), state, None if run_id == "-" else UUID(run_id))
         for queue in tuple(self._listeners):
             try:

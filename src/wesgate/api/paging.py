@@ -10,16 +10,25 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 from wesgate.core.errors import InvalidRequest
 from wesgate.db.rows import Place
-from wesgate.db.runs import Run
-from wesgate.db.tasks import Task
 
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 _SIZE = re.compile(r"[0-9]{1,30}", re.ASCII)
 _SIGNATURE_BYTES = 16
+
+
+class Listed(Protocol):
+    """A row of a list."""
+
+    @property
+    def id(self) -> UUID: ...
+
+    @property
+    def created_at(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class Pager:
 
     key: bytes
 
-    def token(self, scope: str, read: Sequence[Run | Task], size: int) -> str:
+    def token(self, scope: str, read: Sequence[Listed], size: int) -> str:
         """The token for the page after the first `size` of the rows that were read, in a list described by `scope`
         (owner and filter); empty if there are no more."""
         if len(read) <= size:

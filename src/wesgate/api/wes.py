@@ -35,6 +35,7 @@ from wesgate.core.paths import INCOMING
 from wesgate.db import runs, tasks
 from wesgate.ga4gh import service_info, strict, wes
 from wesgate.ga4gh.service_info import EngineInfo
+from wesgate.ga4gh.views import Task
 from wesgate.sources import attachments, urls
 
 router = APIRouter(tags=["WES"])
@@ -245,12 +246,12 @@ def _digest(document: dict[str, Any], folder: Path) -> str:
     return told.hexdigest()
 
 
-async def _run_and_task(request: Request, run_id: str, task_id: str) -> tuple[runs.Run, tasks.Task]:
+async def _run_and_task(request: Request, run_id: str, task_id: str) -> tuple[runs.Run, Task]:
     found, who = context(request), await person(request)
     run = await runs.get(found.database, who.owner, row_id(run_id))
     task = await tasks.get(found.database, Caller(who.owner, run.id), row_id(task_id))
     return run, task
 
 
-def _task_log(base: str, run_id: UUID, task: tasks.Task) -> dict[str, Any]:
+def _task_log(base: str, run_id: UUID, task: Task) -> dict[str, Any]:
     return wes.task_log(task.id, task.document, task.report, task.detail, wes.task_urls(base, run_id, task.id))

@@ -10,6 +10,7 @@
 | other      | SUBMITTING |                        | Submit: finds before it submits          |
 | other      | SUBMITTED  | absent, for less than the grace | Wait                            |
 | other      | SUBMITTED  | absent for longer, or infrastructure | Submit the next attempt, or Become SYSTEM_ERROR |
+| other      | SUBMITTED  | preempted              | Submit the next attempt, or Become PREEMPTED |
 | other      | SUBMITTED  | canceled               | Become SYSTEM_ERROR: nobody here asked   |
 | other      | SUBMITTED  | ahead of the row, ended | Become that                             |
 | other      | SUBMITTED  | as the row             | Wait (keeping a changed report)          |
@@ -17,15 +18,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from wesgate.core import codec
 from wesgate.core.backend import Handle, Observation
+from wesgate.core.report import TaskReport
 from wesgate.core.spec import Kind, attempt_key
 from wesgate.core.states import TERMINAL, TRANSITIONS, State
+
+PREEMPTED = "its machine was taken away (preempted)"
 
 MISSING_GRACE = timedelta(seconds=60)
 """How long a job may be absent from its backend's answers before it counts as lost (F22: never on the first miss)."""
@@ -50,6 +55,8 @@ class Row:
     phase: Phase
     attempt: int
     max_attempts: int
+    preemptions: int
+    max_preemptions: int
     handle: Handle | None
     lease_epoch: int
     failures: int
@@ -66,10 +73,12 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Submit:
     """Submit this attempt, after a `find` if a submit may have happened. `attempt` above the row's own starts a new
-    one, once the old job is cleared away."""
+    one, once the old job is cleared away: `report` is what that one left, and `preempted` says that it was."""
 
     attempt: int
     detail: str = ""
+    report: Any = None
+    preempted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,8 @@ def decide(row: Row, seen: Observation[Any] | None, now: datetime) -> Action:
         return _missing(row, now)
     if seen.infrastructure:
         return _lost(row, seen.detail, seen.report)
+    if seen.state is State.PREEMPTED and row.preemptions < row.max_preemptions:
+        return _again(row, seen.detail or PREEMPTED, seen.report, preempted=True)
     if seen.state is State.CANCELED:
         return Become(State.SYSTEM_ERROR, "the job was canceled by someone else than its caller", seen.report)
     if seen.state in TRANSITIONS[row.state]:
@@ -146,6 +157,14 @@ def _missing(row: Row, now: datetime) -> Action:
 
 
 def _lost(row: Row, detail: str, report: Any) -> Action:
-    if row.attempt < row.max_attempts:
-        return Submit(row.attempt + 1, detail)
+    if row.attempt - row.preemptions < row.max_attempts:
+        return _again(row, detail, report, preempted=False)
     return Become(State.SYSTEM_ERROR, detail, report, clear=True)
+
+
+def _again(row: Row, detail: str, report: Any, *, preempted: bool) -> Submit:
+    if report is None and row.kind is Kind.TASK:
+        report = codec.load(TaskReport, row.report or {})
+    if isinstance(report, TaskReport) and detail not in report.system_logs:
+        report = replace(report, system_logs=(*report.system_logs, detail))
+    return Submit(row.attempt + 1, detail, report, preempted)

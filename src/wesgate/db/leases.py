@@ -8,7 +8,7 @@ the database's; no worker's clock decides about a lease.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wesgate.core import codec
 from wesgate.core.backend import Handle
-from wesgate.core.decide import Phase, Row
+from wesgate.core.decide import Phase, Row, Submit
 from wesgate.core.spec import Kind
 from wesgate.core.states import TERMINAL, State
 
@@ -51,25 +51,32 @@ CLAIM = """
         lease_epoch = wanted.lease_epoch + 1                   -- from here on, older holders' writes match nothing
     FROM due
     WHERE wanted.id = due.id
-    RETURNING wanted.id, wanted.backend, wanted.state, wanted.attempt, wanted.max_attempts, wanted.lease_epoch,
-              wanted.failures, wanted.state_since, wanted.missing_since, wanted.document, wanted.due_at,
-              wanted.owner_id, {own}, due.tried, due.handle, due.report, now() AS claimed_at
+    RETURNING wanted.id, wanted.backend, wanted.state, wanted.attempt, wanted.max_attempts, wanted.preemptions,
+              wanted.max_preemptions, wanted.lease_epoch, wanted.failures, wanted.state_since, wanted.missing_since,
+              wanted.document, wanted.due_at, wanted.owner_id, {own}, due.tried, due.handle, due.report,
+              now() AS claimed_at
 """
 
 _OWN = {
-    Kind.RUN: "wanted.directory, NULL AS lane, NULL AS run_id",
-    Kind.TASK: "NULL AS directory, wanted.lane, wanted.run_id",
-    Kind.INSTANCE: "NULL AS directory, NULL AS lane, NULL AS run_id",
+    Kind.RUN: "wanted.directory, NULL AS lane, NULL AS run_id, NULL AS policy",
+    Kind.TASK: "NULL AS directory, wanted.lane, wanted.run_id, wanted.policy",
+    Kind.INSTANCE: "NULL AS directory, NULL AS lane, NULL AS run_id, NULL AS policy",
 }
 
 SUBMITTING = """
     WITH mine AS (
         UPDATE {table} AS wanted
-        SET attempt = claimed.attempt, detail = claimed.detail, missing_since = NULL
+        SET attempt = claimed.attempt, detail = claimed.detail, missing_since = NULL,
+            preemptions = wanted.preemptions + claimed.preempted::int
         FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), CAST(:states AS text[]),
-                    CAST(:attempts AS int[]), CAST(:details AS text[])) AS claimed(id, epoch, state, attempt, detail)
+                    CAST(:attempts AS int[]), CAST(:details AS text[]), CAST(:preempted AS boolean[]),
+                    CAST(:reports AS json[]))
+            AS claimed(id, epoch, state, attempt, detail, preempted, report)
         WHERE wanted.id = claimed.id AND wanted.lease_epoch = claimed.epoch AND wanted.state = claimed.state
-        RETURNING wanted.id, wanted.attempt
+        RETURNING wanted.id, wanted.attempt, claimed.report
+    ), kept AS (
+        UPDATE attempts SET report = mine.report FROM mine            -- how the attempt before this one was lost
+        WHERE attempts.row_id = mine.id AND attempts.number = mine.attempt - 1 AND mine.report IS NOT NULL
     )
     INSERT INTO attempts (row_id, number, kind)
     SELECT id, attempt, :kind FROM mine
@@ -151,14 +158,15 @@ _SOON = timedelta(milliseconds=250)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One claimed row, with what the loop needs to write it back and `ga4gh` to read its document. `now` is the
-    database's time of the claim."""
+    """One claimed row, with what the loop needs to write it back and `ga4gh` to read its document (a task's has a
+    `policy`). `now` is the database's time of the claim."""
 
     row: Row
     owner_id: UUID
     lane: str | None
     directory: str | None
     run_id: UUID | None
+    policy: Mapping[str, Any]
     due_at: datetime
     now: datetime
 
@@ -196,14 +204,17 @@ async def claim(
 
 
 async def submitting(
-    connection: AsyncConnection, kind: Kind, wanted: Sequence[tuple[Claim, int, str]]
+    connection: AsyncConnection, kind: Kind, wanted: Sequence[tuple[Claim, Submit]]
 ) -> frozenset[UUID]:
-    """Record that these attempts are about to be submitted; the ids that are still ours."""
+    """Record that these attempts are about to be submitted, and how the ones before them were lost; the ids that are
+    still ours."""
     values = {
-        **_fence([claimed for claimed, _, _ in wanted]),
-        "states": [claimed.row.state.value for claimed, _, _ in wanted],
-        "attempts": [attempt for _, attempt, _ in wanted],
-        "details": [codec.storable(detail) for _, _, detail in wanted],
+        **_fence([claimed for claimed, _ in wanted]),
+        "states": [claimed.row.state.value for claimed, _ in wanted],
+        "attempts": [submit.attempt for _, submit in wanted],
+        "details": [codec.storable(submit.detail) for _, submit in wanted],
+        "preempted": [submit.preempted for _, submit in wanted],
+        "reports": [_news(claimed, submit.report) for claimed, submit in wanted],
         "kind": kind.value,
     }
     return await _ids(connection, SUBMITTING, kind, values)
@@ -278,6 +289,8 @@ def _claim(kind: Kind, found: Any) -> Claim:
         phase=phase,
         attempt=found["attempt"],
         max_attempts=found["max_attempts"],
+        preemptions=found["preemptions"],
+        max_preemptions=found["max_preemptions"],
         handle=Handle(handle) if handle else None,
         lease_epoch=found["lease_epoch"],
         failures=found["failures"],
@@ -287,8 +300,9 @@ def _claim(kind: Kind, found: Any) -> Claim:
         document=_parsed(found["document"]) or {},
     )
     return Claim(
-        row, found["owner_id"], found["lane"], found["directory"], found["run_id"], found["due_at"], found["claimed_at"]
-    )
+        row, found["owner_id"], found["lane"], found["directory"], found["run_id"], _parsed(found["policy"]) or {},
+        found["due_at"], found["claimed_at"],
+    )  # fmt: skip
 
 
 def _fence(claims: Sequence[Claim]) -> dict[str, Any]:

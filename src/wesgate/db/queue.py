@@ -18,6 +18,7 @@ from wesgate.core.states import State
 from wesgate.db import tasks
 from wesgate.db.session import Database
 from wesgate.ga4gh import tes
+from wesgate.ga4gh.parameters import Terms
 
 _LOOK = """
     SELECT head.id, head.state, head.detail, attempts.report::text AS report,
@@ -58,7 +59,7 @@ class HeadQueue:
             document=document,
             cpu_cores=spec.resources.cpu_cores or 0,
             ram_gb=spec.resources.ram_gb or 0,
-            max_attempts=self._max_attempts,
+            terms=Terms(spec.policy, self._max_attempts),
             lane=spec.lane,
             key=key,
             digest=key,

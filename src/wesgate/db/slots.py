@@ -12,15 +12,18 @@ from wesgate.core.spec import Lane
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What one lane of an executor can hold at a time: so many jobs, cores and GB of memory; None is unbounded."""
+    """What one lane of an executor can hold at a time: so many jobs, cores, GB of memory, and GPUs; None is
+    unbounded."""
 
     jobs: int | None = None
     cpu_cores: float | None = None
     ram_gb: float | None = None
+    gpus: int | None = None
 
 
 _ADMIT = text(
-    "SELECT wesgate_admit(:backend, :lane, CAST(:jobs AS int), CAST(:cores AS float), CAST(:ram AS float), :most)"
+    "SELECT wesgate_admit(:backend, :lane, CAST(:jobs AS int), CAST(:cores AS float), CAST(:ram AS float), "
+    "CAST(:gpus AS int), :most)"
 )
 
 
@@ -29,7 +32,7 @@ async def admit(connection: AsyncConnection, backend: str, lane: Lane, capacity:
     looks, so no slot is given twice."""
     values = {
         "backend": backend, "lane": lane.value, "most": most,
-        "jobs": capacity.jobs, "cores": capacity.cpu_cores, "ram": capacity.ram_gb,
+        "jobs": capacity.jobs, "cores": capacity.cpu_cores, "ram": capacity.ram_gb, "gpus": capacity.gpus,
     }  # fmt: skip
     admitted: int = await connection.scalar(_ADMIT, values)
     return admitted

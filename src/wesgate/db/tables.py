@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     CheckConstraint,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -75,6 +77,8 @@ class Wanted:
     state_since: Mapped[datetime] = mapped_column(server_default=_NOW)
     attempt: Mapped[int] = mapped_column(server_default="1")
     max_attempts: Mapped[int] = mapped_column(server_default="1")
+    preemptions: Mapped[int] = mapped_column(server_default="0")
+    max_preemptions: Mapped[int] = mapped_column(server_default="0")
     due_at: Mapped[datetime | None] = mapped_column(server_default=_NOW)
     failures: Mapped[int] = mapped_column(server_default="0")
     missing_since: Mapped[datetime | None]
@@ -113,8 +117,9 @@ class RunRow(Wanted, Base):
 
 
 class TaskRow(Wanted, Base):
-    """One TES task. `cpu_cores` and `ram_gb` are what it takes from its lane's slots; `admitted_at` is when it got
-    them; `token_hash` (SHA-256, hex) is a head's, with which it makes tasks of its run."""
+    """One TES task. `cpu_cores`, `ram_gb` and `gpus` are what it takes from its lane's slots; `admitted_at` is when it
+    got them; `token_hash` (SHA-256, hex) is a head's, with which it makes tasks of its run. `policy` is
+    `core.spec.Policy`; `submitter` names its dialect (`ga4gh.dialects`)."""
 
     __tablename__ = "tasks"
     __table_args__ = (
@@ -128,7 +133,10 @@ class TaskRow(Wanted, Base):
             "ix_tasks_placed", "backend", "lane",
             postgresql_where=text("admitted_at IS NOT NULL AND ended_at IS NULL"),
         ),
-        Index("ix_tasks_tags", "tags", postgresql_using="gin", postgresql_ops={"tags": "jsonb_path_ops"}),
+        Index("ix_tasks_state", "owner_id", "state", text("created_at DESC"), text("id DESC")),
+        Index("ix_tasks_name", "owner_id", literal_column("left(name, 64)").label("begin"),
+              postgresql_ops={"begin": "text_pattern_ops"}),
+        Index("ix_tasks_tags", "tags", postgresql_using="gin"),
         Index("uq_tasks_key", "owner_id", "idempotency_key", unique=True,
               postgresql_where=text("idempotency_key IS NOT NULL")),
         Index("uq_tasks_token", "token_hash", unique=True, postgresql_where=text("token_hash IS NOT NULL")),
@@ -140,6 +148,10 @@ class TaskRow(Wanted, Base):
     tags: Mapped[dict[str, Any]] = mapped_column(JSONB)
     cpu_cores: Mapped[float] = mapped_column(Float)
     ram_gb: Mapped[float] = mapped_column(Float)
+    gpus: Mapped[int] = mapped_column(server_default="0")
+    policy: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    submitter: Mapped[str] = mapped_column(server_default="")
+    warnings: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     admitted_at: Mapped[datetime | None]
     token_hash: Mapped[str | None]
     idempotency_key: Mapped[str | None]

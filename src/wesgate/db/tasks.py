@@ -4,49 +4,77 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from asyncpg import Record
+from asyncpg import Record, UniqueViolationError
 
-from wesgate.core.errors import NotPermitted
+from wesgate.core import codec
+from wesgate.core.errors import Conflict, NotPermitted
 from wesgate.core.owner import Caller
 from wesgate.core.spec import Lane
 from wesgate.core.states import State
 from wesgate.db import rows
+from wesgate.db.filters import Filter, conditions
 from wesgate.db.rows import Place
 from wesgate.db.session import Database
+from wesgate.ga4gh.parameters import Terms
+from wesgate.ga4gh.views import Task, timestamp
 
-INSERT_TASK = """
+# What is told of a new task. Postgres takes their types from the table.
+_COLUMNS = """id, backend, lane, name, tags, document, cpu_cores, ram_gb, gpus, max_attempts, max_preemptions, policy,
+    submitter, warnings, idempotency_key, body_digest, token_hash"""
+
+INSERT_TASKS = f"""
     WITH run AS (
-        SELECT id FROM runs WHERE id = $3 AND ended_at IS NULL AND state <> 'CANCELING'
+        SELECT id FROM runs WHERE id = $2 AND ended_at IS NULL AND state <> 'CANCELING'
         FOR SHARE                                      -- the run cannot end while a task of it is being made
     ), task AS (
-        INSERT INTO tasks (id, owner_id, run_id, backend, lane, name, tags, document, cpu_cores, ram_gb,
-                           max_attempts, idempotency_key, body_digest, token_hash, due_at)
-        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL   -- due once it has a slot
-        WHERE $3::uuid IS NULL OR EXISTS (SELECT 1 FROM run)
-        ON CONFLICT (owner_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+        INSERT INTO tasks (owner_id, run_id, due_at, created_at, {_COLUMNS})
+        SELECT $1, $2, NULL,                           -- due once it has a slot
+               now() + (ordinality - 1) * interval '1 us',  -- lists and queues keep the order they were sent in
+               {_COLUMNS}
+        FROM json_populate_recordset(NULL::tasks, $3) WITH ORDINALITY
+        WHERE ($2::uuid IS NULL OR EXISTS (SELECT 1 FROM run))
+          AND NOT EXISTS (                             -- a repeat is no error for Postgres's log
+              SELECT 1 FROM tasks WHERE owner_id = $1 AND idempotency_key = ANY($4::text[])
+          )
         RETURNING id
     ), noted AS (
-        INSERT INTO audit (owner_id, action, row_id) SELECT $2, 'task.create', id FROM task
+        INSERT INTO audit (owner_id, action, row_id) SELECT $1, 'task.create', id FROM task
     )
-    SELECT id FROM task
+    SELECT id FROM task LIMIT 1
 """
+"""Makes all of these tasks or none: of an owner, of a run or NULL, their columns as JSON, and their keys."""
+
+MOST_COUNTED = 1000
+"""How far a place in the queue is counted."""
 
 _MINE = "owner_id = $1 AND ($2::uuid IS NULL OR run_id = $2) AND lane = 'task'"
 """What a caller may see: the owner's tasks, or with a run token only that run's; heads are nobody's tasks."""
 
-SELECT_STATUS = f"SELECT state FROM tasks WHERE id = $3 AND {_MINE}"
+SELECT_STATUS = f"SELECT state, submitter FROM tasks WHERE id = $3 AND {_MINE}"
 
-_WHOLE = """id, state, detail, document, created_at, run_id,
-    ARRAY(SELECT report::text FROM attempts WHERE row_id = tasks.id ORDER BY number) AS reports"""
+_WHOLE = """id, state, detail, document, created_at, run_id, submitter, warnings, backend, state_since, admitted_at,
+    failures, ARRAY(SELECT report::text FROM attempts WHERE row_id = tasks.id ORDER BY number) AS reports"""
+
+# `wesgate_admit` gives turns between owners by what each has placed, and within an owner by age. Only the latter is
+# counted: the whole truth where one owner waits, for a look at one index and at no other owner.
+_AHEAD = f"""CASE WHEN state = 'QUEUED' AND admitted_at IS NULL THEN (
+        SELECT count(*) FROM (
+            SELECT FROM tasks AS other
+            WHERE other.backend = tasks.backend AND other.lane = tasks.lane AND other.owner_id = tasks.owner_id
+              AND other.admitted_at IS NULL AND other.state = 'QUEUED'
+              AND (other.created_at, other.id) < (tasks.created_at, tasks.id)
+            LIMIT {MOST_COUNTED}
+        ) AS before
+    ) END AS ahead"""
 
 # What a run's list of tasks shows, taken out by Postgres: a report holds 20 kB of streams for each step, a document
 # whole files. An absent member stays absent.
-_LISTED = """id, state, detail, created_at, run_id,
+_LISTED = """id, state, detail, created_at, run_id, submitter, warnings,
     json_strip_nulls(json_build_object(
         'name', document -> 'name',
         'executors', json_build_array(json_build_object('command', document #> '{executors,0,command}'))
@@ -61,7 +89,7 @@ _LISTED = """id, state, detail, created_at, run_id,
         FROM attempts WHERE row_id = tasks.id ORDER BY number DESC LIMIT 1
     ) AS reports"""
 
-_SELECT_TASK = f"SELECT {_WHOLE} FROM tasks WHERE id = $3 AND {_MINE}"
+_SELECT_TASK = f"SELECT {_WHOLE}, {_AHEAD} FROM tasks WHERE id = $3 AND {_MINE}"
 
 _CANCEL = f"""
     WITH task AS (
@@ -74,6 +102,21 @@ _CANCEL = f"""
     SELECT id FROM tasks WHERE id = $3 AND {_MINE}
 """
 
+_CANCEL_ALL = """
+    WITH wanted AS (
+        SELECT id FROM tasks WHERE {where} AND ended_at IS NULL AND state <> 'CANCELING'
+        ORDER BY id FOR UPDATE                         -- as the loop locks rows: neither waits for the other for ever
+    ), task AS (
+        UPDATE tasks SET state = 'CANCELING', detail = 'canceled by the caller'
+        FROM wanted
+        WHERE tasks.id = wanted.id
+        RETURNING tasks.id
+    ), noted AS (
+        INSERT INTO audit (owner_id, action, row_id) SELECT $1, 'task.cancel', id FROM task
+    )
+    SELECT count(*) AS canceled FROM task
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
@@ -84,93 +127,88 @@ class NewTask:
     document: Mapping[str, Any]
     cpu_cores: float
     ram_gb: float
-    max_attempts: int = 1
+    terms: Terms = field(default_factory=Terms)
+    submitter: str = ""
+    warnings: tuple[str, ...] = ()
     lane: Lane = Lane.TASK
     key: str | None = None
     digest: str | None = None
     token_hash: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A stored task with what its attempts left."""
+class Short(NamedTuple):
+    """As much of a task as its MINIMAL view needs, and a page's end: a page has hundreds."""
 
     id: UUID
     state: str
-    detail: str
-    document: dict[str, Any]
+    submitter: str
     created_at: datetime
-    run_id: UUID | None
-    reports: tuple[dict[str, Any] | None, ...] = ()
-
-    @property
-    def report(self) -> dict[str, Any] | None:
-        """The last attempt's."""
-        return self.reports[-1] if self.reports else None
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which tasks of a list are wanted. An empty tag value matches any, but the key must be there."""
-
-    name_prefix: str = ""
-    state: State | None = None
-    tags: tuple[tuple[str, str], ...] = field(default=())
 
 
 async def create(database: Database, caller: Caller, task: NewTask) -> UUID:
     """Make the task durable; the id of the one that has this idempotency key already, if there is one."""
-    document = task.document
-    values = (
-        task.id, caller.owner.id, caller.run_id, task.backend, task.lane.value, document.get("name", ""),
-        json.dumps(document.get("tags", {})), json.dumps(document), task.cpu_cores, task.ram_gb,
-        task.max_attempts, task.key, task.digest, task.token_hash,
-    )  # fmt: skip
-    if await rows.make(database, "tasks", INSERT_TASK, *values):
-        return task.id
-    there = await rows.with_key(database, "tasks", caller.owner.id, task.key, task.digest)
-    if there is None:
+    return (await create_all(database, caller, [task]))[0]
+
+
+async def create_all(database: Database, caller: Caller, new: Sequence[NewTask]) -> list[UUID]:
+    """Make all of these tasks durable, or none; the ids of those that have these idempotency keys already, if they are
+    of the same bodies. All of them have a key, or none has."""
+    keys = [task.key for task in new if task.key]
+    try:
+        values = (caller.owner.id, caller.run_id, json.dumps(list(map(_columns, new))), keys)
+        if await rows.make(database, "tasks", INSERT_TASKS, *values, row_id=new[0].id):
+            return [task.id for task in new]
+    except UniqueViolationError:
+        pass  # somebody else made a task under one of these keys at this moment
+    there = await rows.with_keys(database, "tasks", caller.owner.id, {task.key or "": task.digest for task in new})
+    if not there:
         raise NotPermitted("the run has ended; nothing more can be submitted in its name")
-    return there
+    if len(there) < len(new):
+        raise Conflict("some of the tasks that were made under this Idempotency-Key are gone; use another")
+    return [there[task.key or ""] for task in new]
 
 
-async def status(database: Database, caller: Caller, task_id: UUID) -> str:
-    """The state of one task."""
+def _columns(task: NewTask) -> dict[str, Any]:
+    terms = task.terms
+    return {
+        "id": str(task.id), "backend": task.backend, "lane": task.lane.value, "name": task.document.get("name", ""),
+        "tags": task.document.get("tags", {}), "document": task.document, "cpu_cores": task.cpu_cores,
+        "ram_gb": task.ram_gb, "gpus": terms.policy.gpus, "max_attempts": terms.max_attempts,
+        "max_preemptions": terms.max_preemptions, "policy": codec.dump(terms.policy), "submitter": task.submitter,
+        "warnings": task.warnings, "idempotency_key": task.key, "body_digest": task.digest,
+        "token_hash": task.token_hash,
+    }  # fmt: skip
+
+
+async def status(database: Database, caller: Caller, task_id: UUID) -> tuple[str, str]:
+    """The state of one task, and its submitter."""
     row = await rows.one(database, SELECT_STATUS, caller.owner.id, caller.run_id, task_id)
-    return str(row["state"])
+    return row["state"], row["submitter"]
 
 
 async def get(database: Database, caller: Caller, task_id: UUID) -> Task:
     """One whole task."""
-    return _task(await rows.one(database, _SELECT_TASK, caller.owner.id, caller.run_id, task_id))
+    row = await rows.one(database, _SELECT_TASK, caller.owner.id, caller.run_id, task_id)
+    return _waiting(row, _task(row), row["ahead"])
 
 
-async def page(
-    database: Database, caller: Caller, wanted: Filter, after: Place | None, size: int, *, whole: bool
-) -> list[Task]:
+async def page(database: Database, caller: Caller, wanted: Filter, after: Place | None, size: int) -> list[Task]:
     """Up to `size` tasks, newest first, that come after a place. Rows added later come before it, so walking the
-    pages gives every task that was there at the start once. Without `whole`, only id and state are read."""
-    columns = _WHOLE if whole else "id, state, '' AS detail, NULL AS document, created_at, run_id, NULL AS reports"
-    after_created, after_id = (after.created_at, after.id) if after else (None, None)
-    statement = f"""
-        SELECT {columns}
-        FROM tasks
-        WHERE {_MINE}
-          AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))
-          AND ($5 = '' OR starts_with(name, $5))
-          AND ($6::text IS NULL OR state = $6)
-          AND ($7::jsonb IS NULL OR tags @> $7)
-          AND ($8::text[] IS NULL OR tags ?& $8)
-        ORDER BY created_at DESC, id DESC
-        LIMIT $9
-    """
-    exact = {key: value for key, value in wanted.tags if value}
-    anyhow = [key for key, value in wanted.tags if not value]
-    listed = await database.fetch(
-        statement, caller.owner.id, caller.run_id, after_created, after_id, wanted.name_prefix, wanted.state,
-        json.dumps(exact) if exact else None, anyhow or None, size,
-    )  # fmt: skip
-    return [_task(row) for row in listed]
+    pages gives every task that was there at the start once."""
+    return [_waiting(row, _task(row)) for row in await _page(database, _WHOLE, caller, wanted, after, size)]
+
+
+async def short_page(database: Database, caller: Caller, wanted: Filter, after: Place | None, size: int) -> list[Short]:
+    """The same, of little."""
+    return list(map(Short._make, await _page(database, ", ".join(Short._fields), caller, wanted, after, size)))
+
+
+async def _page(
+    database: Database, columns: str, caller: Caller, wanted: Filter, after: Place | None, size: int
+) -> list[Record]:
+    where, values = conditions(caller, wanted, after)
+    statement = f"SELECT {columns} FROM tasks WHERE {where} ORDER BY created_at DESC, id DESC LIMIT {size}"
+    return await database.fetch(statement, *values)
 
 
 async def of_run(database: Database, run_id: UUID, after: Place | None, size: int) -> list[Task]:
@@ -190,6 +228,12 @@ async def cancel(database: Database, caller: Caller, task_id: UUID) -> None:
     await rows.one(database, _CANCEL, caller.owner.id, caller.run_id, task_id)
 
 
+async def cancel_all(database: Database, caller: Caller, wanted: Filter) -> int:
+    """Make the wish durable for all of these; how many of them had neither ended nor were being canceled."""
+    where, values = conditions(caller, wanted)
+    return int((await rows.one(database, _CANCEL_ALL.format(where=where), *values))["canceled"])
+
+
 def _task(row: Record) -> Task:
     document, reports = row["document"], row["reports"]
     return Task(
@@ -200,8 +244,23 @@ def _task(row: Record) -> Task:
         created_at=row["created_at"],
         run_id=row["run_id"],
         reports=tuple(_reports(reports or ())),
+        submitter=row["submitter"],
+        warnings=tuple(row["warnings"] or ()),
     )
 
 
 def _reports(told: Sequence[str | None]) -> list[dict[str, Any] | None]:
     return [json.loads(report) if report else None for report in told]
+
+
+def _waiting(row: Record, task: Task, ahead: int | None = None) -> Task:
+    """With why it waits, and since when; with its place in the queue, if it is known how many are ahead."""
+    reason, since = "", row["state_since"]
+    if row["state"] == State.QUEUED and row["admitted_at"] is None:
+        reason = f"waits for free slots of {row['backend']}"
+    elif row["state"] == State.QUEUED and row["failures"]:
+        reason, since = row["detail"], row["admitted_at"]
+    if not reason:
+        return task
+    place = {} if ahead is None else {"queue_position": str(ahead + 1) if ahead < MOST_COUNTED else f"{ahead}+"}
+    return replace(task, metadata={"waiting_reason": reason, "waiting_since": timestamp(since), **place})

@@ -56,9 +56,13 @@ class EngineInfo:
     parameters: Sequence[EngineParameter] = ()
 
 
-def tes(about: About, storage: Sequence[str]) -> dict[str, Any]:
+def tes(about: About, storage: Sequence[str], parameters: Sequence[str]) -> dict[str, Any]:
     """`tesServiceInfo`."""
-    return {**_service(about, "tes", "1.1.0"), "storage": list(storage), "tesResources_backend_parameters": []}
+    return {
+        **_service(about, "tes", "1.1.0"),
+        "storage": list(storage),
+        "tesResources_backend_parameters": list(parameters),
+    }
 
 
 def wes(

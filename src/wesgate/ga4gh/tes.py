@@ -1,4 +1,4 @@
-"""TES 1.1 on the wire: what a task document may hold, and the three views of a task.
+"""TES 1.1 as it comes in: what a task document may hold, and how it becomes what executors get.
 
 Spec: https://github.com/ga4gh/task-execution-schemas (1.1.0). A document is kept as it was sent, without unset and
 null fields and with every `type` filled in: strict clients refuse keys they did not send.
@@ -6,11 +6,9 @@ null fields and with every `type` filled in: strict clients refuse keys they did
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -18,9 +16,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from wesgate.core import codec
 from wesgate.core.errors import InvalidRequest
-from wesgate.core.report import OutputFile, TaskReport
-from wesgate.core.spec import FileType, Input, Lane, Output, Resources, Step, TaskSpec
-from wesgate.ga4gh import strict
+from wesgate.core.spec import Input, Lane, Output, Policy, Resources, Step, TaskSpec
+from wesgate.ga4gh import dialects, parameters, strict
+from wesgate.ga4gh.dialects import Asking
+from wesgate.ga4gh.parameters import Site, Terms
 
 CONTENT_LIMIT = 1 << 20
 """The longest inline `content` in bytes; TES asks for at least 128 KiB."""
@@ -41,16 +40,9 @@ def _bounded(tags: dict[str, str]) -> dict[str, str]:
 
 
 Tags = Annotated[dict[str, str], Field(max_length=1000), AfterValidator(_bounded)]
+ANYBODY, PLAIN_SITE = Asking(), Site()
 _VARIABLE = re.compile(r"[^=\x00]+")
 _WILDCARDS = re.compile(r"[*?\[]")
-
-
-class View(StrEnum):
-    """How much of a task a client wants (`view`)."""
-
-    MINIMAL = "MINIMAL"
-    BASIC = "BASIC"
-    FULL = "FULL"
 
 
 class _Wire(BaseModel):
@@ -129,13 +121,6 @@ class TesResources(_Wire):
     backend_parameters: dict[str, Short] | None = None
     backend_parameters_strict: bool | None = None
 
-    @model_validator(mode="after")
-    def _strict_parameters_are_known(self) -> TesResources:
-        if self.backend_parameters_strict and self.backend_parameters:
-            named = ", ".join(name[:64] for name in sorted(self.backend_parameters)[:10])
-            raise ValueError(f"backend_parameters_strict: this service knows no backend_parameters: leave out {named}")
-        return self
-
 
 class TesTask(_Wire):
     """What a client may set of `tesTask`; `id`, `state`, `logs` and `creation_time` are ours and are not read."""
@@ -150,8 +135,19 @@ class TesTask(_Wire):
     tags: Tags | None = None
 
 
-def read_task(sent: Any) -> dict[str, Any]:
-    """A client's task, checked, as the document to keep."""
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A client's task, checked: the document to keep and to return, whose it looks like, and the terms it runs on.
+    `warnings` are told in its system logs."""
+
+    document: dict[str, Any]
+    terms: Terms
+    submitter: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def read_task(sent: Any, site: Site = PLAIN_SITE, asking: Asking = ANYBODY) -> Accepted:
+    """A client's task, or InvalidRequest."""
     if not isinstance(sent, dict):
         raise InvalidRequest("a task is a JSON object")
     try:
@@ -161,24 +157,38 @@ def read_task(sent: Any) -> dict[str, Any]:
     document = task.model_dump(exclude_unset=True)
     for file in (*document.get("inputs", ()), *document.get("outputs", ())):
         file.setdefault("type", "FILE")
-    return document
+    dialect = dialects.of_document(document, asking)
+    resources = document.get("resources", {})
+    asked = resources.pop("backend_parameters", {})
+    agreed = parameters.agree(asked, resources.get("backend_parameters_strict", False), site, dialect)
+    if agreed.kept:
+        resources["backend_parameters"] = dict(agreed.kept)
+    return Accepted(document, agreed.terms, dialect.name, agreed.warnings)
 
 
 def task_spec(
-    document: Mapping[str, Any], owner: str, lane: Lane, roots: Sequence[str], run_id: UUID | None
+    document: Mapping[str, Any],
+    policy: Mapping[str, Any],
+    owner: str,
+    lane: Lane,
+    roots: Sequence[str],
+    live: Sequence[str],
+    run_id: UUID | None,
 ) -> TaskSpec:
-    """A kept document as executors get it."""
+    """A kept document, and the policy that was kept with it, as executors get it."""
     resources = document.get("resources", {})
     return TaskSpec(
         owner=owner,
-        steps=tuple(_step(step) for step in document["executors"]),
-        inputs=tuple(_input(file) for file in document.get("inputs", ())),
-        outputs=tuple(_output(file) for file in document.get("outputs", ())),
+        steps=tuple(codec.load(Step, step) for step in document["executors"]),
+        inputs=tuple(codec.load(Input, file) for file in document.get("inputs", ())),
+        outputs=tuple(codec.load(Output, file) for file in document.get("outputs", ())),
         volumes=tuple(document.get("volumes", ())),
         resources=codec.load(Resources, resources),
         lane=lane,
         roots=tuple(roots),
         run=run_id.hex if run_id else "",
+        policy=codec.load(Policy, policy),
+        live=tuple(live),
     )
 
 
@@ -193,70 +203,3 @@ def document_of(spec: TaskSpec, name: str, tags: Mapping[str, str]) -> dict[str,
         "resources": strict.known(told["resources"]),
         "tags": dict(tags),
     }
-
-
-def minimal(task_id: UUID, state: str) -> bytes:
-    """The MINIMAL view, ready to send: the hottest answer of all."""
-    return b'{"id":"%b","state":"%b"}' % (str(task_id).encode(), state.encode())
-
-
-def render(
-    view: View,
-    task_id: UUID,
-    state: str,
-    document: Mapping[str, Any],
-    created: datetime,
-    reports: Sequence[Mapping[str, Any] | None],
-    detail: str,
-) -> dict[str, Any]:
-    """The BASIC or FULL view. `reports` are the attempts', oldest first; `detail` says why the state is what it is."""
-    shown = dict(document)
-    if view is View.BASIC:
-        shown["inputs"] = [{k: v for k, v in file.items() if k != "content"} for file in document.get("inputs", ())]
-        if not shown["inputs"]:
-            del shown["inputs"]
-    logs = [_task_log(codec.load(TaskReport, report or {}), view) for report in reports or [None]]
-    if view is View.FULL and detail and detail not in logs[-1].get("system_logs", ()):
-        logs[-1].setdefault("system_logs", []).append(detail)
-    return {"id": str(task_id), "state": state, **shown, "logs": logs, "creation_time": timestamp(created)}
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the second as both specs print it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _task_log(report: TaskReport, view: View) -> dict[str, Any]:
-    told = codec.dump(report)
-    steps = [strict.known(step) for step in told["steps"] if step["exit_code"] is not None]
-    if view is View.BASIC:
-        steps = [{k: v for k, v in step.items() if k not in ("stdout", "stderr")} for step in steps]
-    log = {
-        "start_time": report.start_time,
-        "end_time": report.end_time,
-        "metadata": told["metadata"] or None,
-        "system_logs": (told["system_logs"] or None) if view is View.FULL else None,
-    }
-    return {"logs": steps, "outputs": [_output_log(file) for file in report.outputs], **strict.known(log)}
-
-
-def _output_log(file: OutputFile) -> dict[str, str]:
-    # `size_bytes` is a string in the spec, and Cromwell refuses a number.
-    return {"url": file.url, "path": file.path, "size_bytes": str(file.size_bytes)}
-
-
-def _step(step: Mapping[str, Any]) -> Step:
-    return codec.load(Step, step)
-
-
-def _input(file: Mapping[str, Any]) -> Input:
-    return codec.load(Input, file)
-
-
-def _output(file: Mapping[str, Any]) -> Output:
-    return codec.load(Output, {**file, "type": FileType(file.get("type", "FILE"))})
-
-
-def encode(document: Any) -> bytes:
-    """JSON to send, whatever is stored: a lone surrogate (of a file's name, say) has no UTF-8 and becomes a `?`."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")

@@ -20,7 +20,8 @@ from wesgate.core.errors import InvalidRequest
 from wesgate.core.report import RunReport, TaskReport
 from wesgate.core.spec import RunSpec
 from wesgate.ga4gh import strict
-from wesgate.ga4gh.tes import Tags, timestamp
+from wesgate.ga4gh.tes import Tags
+from wesgate.ga4gh.views import timestamp
 
 JSON_FIELDS = frozenset({"workflow_params", "tags", "workflow_engine_parameters"})
 TEXT_FIELDS = frozenset(

@@ -157,9 +157,7 @@ class Pass:
         if not ready or self._is_late():
             return
         async with self.database.statements() as connection:
-            ours = await leases.submitting(
-                connection, self.charge.kind, [(claim, submit.attempt, submit.detail) for claim, submit in ready]
-            )
+            ours = await leases.submitting(connection, self.charge.kind, ready)
         failpoint("reconcile-submitting")
         await self._together(partial(self._submit, *each) for each in ready if each[0].row.id in ours)
         failpoint("reconcile-called")
