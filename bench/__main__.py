@@ -1,4 +1,4 @@
-"""`make bench`: one table of speed and size. `python -m bench tes start workflows` measures some of it."""
+"""`make bench`: one table of speed and size. `python -m bench start tasks` measures some of it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import start, tes, workflows
+from bench import staging, start, tasks, tes, workflows
 from bench.measure import Row, adopt_orphans
 
 PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "start": start.rows,
     "tes": tes.rows,
     "workflows": workflows.rows,
+    "tasks": tasks.rows,
+    "staging": staging.rows,
 }
 
 

@@ -72,7 +72,7 @@ def moto(folder: Path) -> Iterator[str]:
 @contextmanager
 def azurite(folder: Path) -> Iterator[str]:
     """The endpoint of Azurite's only account, with the container `bucket`."""
-    program = _azurite()
+    program = azurite_program()
     port = free_port()
     command = ["node", program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", folder]
     with _running([*command, "--silent", "--skipApiVersionCheck"], port, folder / "azurite.log"):
@@ -131,7 +131,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _azurite() -> Path:
+def azurite_program() -> Path:
     """Azurite's program, installed beside this Python when it is first asked for."""
     if not (shutil.which("node") and shutil.which("npm")):
         missing("node with npm, for Azurite")

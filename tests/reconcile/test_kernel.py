@@ -135,6 +135,35 @@ async def test_a_lost_job_is_cleared_away_before_its_next_attempt(any_database: 
     assert await state(any_database, task) == "RUNNING"
 
 
+async def test_every_lost_attempt_keeps_a_log_of_its_own(any_database: Database, somebody: Caller) -> None:
+    task, backend = await a_task(any_database, somebody, max_attempts=2), FakeExecutor()
+    await pass_over(any_database, backend, 2)
+    backend.world.finish(attempt_key(task, 1), State.SYSTEM_ERROR, "its worker was killed", infrastructure=True)
+    await pass_over(any_database, backend, 2)
+    backend.world.finish(attempt_key(task, 2), State.COMPLETE)
+    await pass_over(any_database, backend)
+    first, second = (await tasks.get(any_database, somebody, task)).reports
+    assert first is not None
+    assert first["system_logs"] == ["its worker was killed"]
+    assert second is not None
+    assert second["system_logs"] == []
+
+
+async def test_a_preempted_job_is_tried_again_as_often_as_its_task_may_be(
+    any_database: Database, somebody: Caller
+) -> None:
+    task, backend = await a_task(any_database, somebody, max_preemptions=1), FakeExecutor()
+    await pass_over(any_database, backend, 2)
+    backend.world.finish(attempt_key(task, 1), State.PREEMPTED)
+    await pass_over(any_database, backend, 2)
+    assert await state(any_database, task) == "RUNNING"
+    assert await scalar(any_database, "SELECT preemptions FROM tasks WHERE id = :id", id=task) == 1
+    backend.world.finish(attempt_key(task, 2), State.PREEMPTED)
+    await pass_over(any_database, backend)
+    assert await state(any_database, task) == "PREEMPTED"
+    assert backend.world.started(attempt_key(task, 1)) == backend.world.started(attempt_key(task, 2)) == 1
+
+
 async def test_canceling_before_the_submit_submits_nothing(any_database: Database, somebody: Caller) -> None:
     task, backend = await a_task(any_database, somebody), FakeExecutor()
     await tasks.cancel(any_database, somebody, task)

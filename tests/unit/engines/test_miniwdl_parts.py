@@ -185,7 +185,7 @@ def test_files_of_equal_names_get_the_same_places_in_each_head(tmp_path: Path, m
 def test_a_document_asks_only_for_what_the_task_asks_for(tmp_path: Path) -> None:
     call = a_call(tmp_path, inputs={"/data/dir/": "/mnt/c/work/_miniwdl_inputs/0/dir/"})
     document = task_document(call, "d")
-    assert document["resources"] == {}
+    assert document["resources"] == {"backend_parameters": {"image_entrypoint": "false"}}
     directory = {"url": "file:///data/dir", "path": "/mnt/c/work/_miniwdl_inputs/0/dir", "type": "DIRECTORY"}
     assert document["inputs"][1] == directory
 

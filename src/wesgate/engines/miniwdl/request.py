@@ -113,7 +113,8 @@ def task_document(call: CallFacts, digest: str) -> dict[str, Any]:
                 "env": dict(call.asked.env),
             }
         ],
-        "resources": _resources(call.asked),
+        # WDL's command is a whole one: an image's entry point would get it as arguments.
+        "resources": {**_resources(call.asked), "backend_parameters": {"image_entrypoint": "false"}},
         "tags": {
             RUN_TAG: call.run_id,
             CALL_TAG: call.call,
