@@ -12,6 +12,7 @@ from tests.api.conftest import TES
 from tests.builders import HELLO, a_run, a_task, execute, scalar
 from wesgate.api.dependencies import Context
 from wesgate.core.owner import Caller
+from wesgate.db import tasks
 from wesgate.db.session import Database
 
 BAD = {"executors": [{"image": 7, "command": ["true"]}]}
@@ -133,6 +134,17 @@ async def test_all_that_a_filter_shows_are_canceled(client: httpx.AsyncClient, d
     states = [(await client.get(f"{TES}/tasks/{task}")).json()["state"] for task in made]
     assert states == ["COMPLETE", "CANCELING", "CANCELING", "QUEUED"]
     assert await scalar(database, "SELECT count(*) FROM audit WHERE action = 'task.cancel'") == 2
+
+
+@pytest.mark.parametrize("number", [3, 4])
+async def test_more_tasks_than_one_statement_takes_are_all_canceled(
+    client: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(tasks, "CANCELED_AT_ONCE", 2)
+    await batch(client, named(*map(str, range(number)), "other"))
+    await execute(database, "UPDATE tasks SET name = 'x' || name WHERE name <> 'other'")
+    assert await cancel(client, name_prefix="x") == number
+    assert await scalar(database, "SELECT count(*) FROM tasks WHERE state = 'QUEUED'") == 1
 
 
 async def test_names_and_states_say_what_is_canceled(client: httpx.AsyncClient) -> None:

@@ -234,7 +234,7 @@ def test_following_prints_what_the_task_prints_and_its_changes_aside(cli: Cli, s
     server.tasks.logs[1, 0, "stderr"] = b"no gene\n"
     said = cli(server, "task", "create", "--image", "i", "--follow", "x")
     assert said.code == 1
-    assert said.out.startswith("a\n==> stderr <==\nno gene\ntask a ended EXECUTOR_ERROR\nstep 1 failed: exit code 3\n")
+    assert said.out.startswith("a\n==> stderr <==\nno gene\ntask a ended EXECUTOR_ERROR\nstep 0 failed: exit code 3\n")
     assert "task QUEUED: no slot, number 2 in the queue\n" in said.err
     assert said.err.count("task RUNNING") == 1
 

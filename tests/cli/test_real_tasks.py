@@ -33,7 +33,7 @@ def test_a_task_of_the_command_line_is_seen_through(cli: Cli, service: Double, t
     task_id, *lines = said.out.splitlines()
     assert {"==> stdout <==", "mine", "==> stderr <==", "oops"} <= set(lines)
     assert lines[-1].startswith(f"task {task_id} ended COMPLETE")
-    assert cli(service, "task", "logs", "last", "--step", "1", "--stdout").out == "mine\n"
+    assert cli(service, "task", "logs", "last", "--step", "0", "--stdout").out == "mine\n"
     told = json.loads(cli(service, "task", "ls", "--tag", "k=v", "--name", "cli", "--json").out)
     assert [task["id"] for task in told["tasks"]] == [task_id]
     assert json.loads(cli(service, "task", "get", task_id[:8], "--json").out)["state"] == "COMPLETE"
@@ -43,7 +43,7 @@ def test_a_task_of_the_command_line_is_seen_through(cli: Cli, service: Double, t
 def test_a_task_that_fails_is_told_with_its_last_words(cli: Cli, service: Double) -> None:
     said = cli(service, "task", "create", "--image", "i", "--wait", "--", "sh", "-c", "echo no gene >&2; exit 7")
     assert said.code == 1
-    assert "step 1 failed: exit code 7\n    no gene\n" in said.out
+    assert "step 0 failed: exit code 7\n    no gene\n" in said.out
 
 
 def test_the_same_key_makes_one_task(cli: Cli, service: Double) -> None:
@@ -84,5 +84,5 @@ def test_logs_are_whole_step_by_step(cli: Cli, service: Double, tmp_path: Path) 
     said = cli(service, "task", "create", str(tmp_path / "t.json"), "--follow")
     lines = "".join(f"{number}\n" for number in range(1, 20001))
     assert said.code == 0, said
-    assert f"==> step 1 stdout <==\n{lines}==> step 2 stdout <==\ntwo\n" in said.out
-    assert cli(service, "task", "logs", "last", "--step", "1", "--stdout").out == lines
+    assert f"==> step 0 stdout <==\n{lines}==> step 1 stdout <==\ntwo\n" in said.out
+    assert cli(service, "task", "logs", "last", "--step", "0", "--stdout").out == lines

@@ -51,7 +51,7 @@ def test_steps_and_the_end_of_the_youngest_log_are_shown(server: Double) -> None
     server.add(a_run("r", "RUNNING", [task]))
     with connected(server.url, "") as client:
         text = drawn(look(client, "r"))
-    assert "running, step 2 of 3" in text
+    assert "running, 1 of 3 steps done" in text
     assert "last \\x1b[2J[bold]line" in text
 
 

@@ -81,8 +81,8 @@ def test_get_tells_steps_outputs_system_logs_and_usage(cli: Cli, any_tes: Double
     any_tes.tasks.add(a_task("t", "EXECUTOR_ERROR", {}, attempt, executors=steps, tags={"k": "v"}))
     out = cli(any_tes, "task", "get", "t").out
     rows = [line.split() for line in out.splitlines()]
-    assert ["2", "3", "7", "s", "sh", "-c", "'step", "1'"] in rows
-    assert ["3", "-", "sh", "-c", "'step", "2'"] in rows
+    assert ["1", "3", "7", "s", "sh", "-c", "'step", "1'"] in rows
+    assert ["2", "-", "sh", "-c", "'step", "2'"] in rows
     assert ["s3://b/o", "2.5", "kB"] in rows
     assert ["attempt", "2"] in rows
     assert "the disk\nis full\n" in out
@@ -114,13 +114,13 @@ def test_logs_are_of_one_step_and_one_attempt(cli: Cli, any_tes: Double) -> None
     last = {"logs": [a_step(0, "one\n"), a_step(0, "two\n")]}
     any_tes.tasks.add(a_task("t", "COMPLETE", first, last, executors=[{}, {}]))
     any_tes.tasks.logs = {(1, 0, "stdout"): b"first try", (2, 0, "stdout"): b"one\n", (2, 1, "stdout"): b"two\n"}
-    assert cli(any_tes, "task", "logs", "t", "--step", "2", "--stdout").out == "two\n"
-    assert cli(any_tes, "task", "logs", "t", "--attempt", "1", "--step", "1", "--stdout").out == "first try"
+    assert cli(any_tes, "task", "logs", "t", "--step", "1", "--stdout").out == "two\n"
+    assert cli(any_tes, "task", "logs", "t", "--attempt", "1", "--step", "0", "--stdout").out == "first try"
     both = cli(any_tes, "task", "logs", "t").out
-    assert both == "==> attempt 2 step 1 stdout <==\none\n==> attempt 2 step 2 stdout <==\ntwo\n"
+    assert both == "==> attempt 2 step 0 stdout <==\none\n==> attempt 2 step 1 stdout <==\ntwo\n"
     told = json.loads(cli(any_tes, "task", "logs", "t", "--stdout", "--json").out)
-    assert told["steps"] == [{"step": 1, "stdout": "one\n"}, {"step": 2, "stdout": "two\n"}]
-    assert "the task has only 2" in cli(any_tes, "task", "logs", "t", "--step", "3").err
+    assert told["steps"] == [{"step": 0, "stdout": "one\n"}, {"step": 1, "stdout": "two\n"}]
+    assert "the last step of the task is 1" in cli(any_tes, "task", "logs", "t", "--step", "2").err
     assert "the task has only 2" in cli(any_tes, "task", "logs", "t", "--attempt", "3").err
 
 
@@ -134,7 +134,7 @@ def test_logs_are_followed_through_steps_and_attempts_without_repeats(cli: Cli, 
     places = [(1, 0, "stdout"), (1, 1, "stdout"), (2, 0, "stdout"), (2, 1, "stdout")]
     server.tasks.logs = {place: f"{number}\n".encode() for number, place in enumerate(places)}
     said = cli(server, "task", "logs", "t", "-f", "--stdout")
-    headings = ["step 1", "step 2", "attempt 2 step 1", "attempt 2 step 2"]
+    headings = ["step 0", "step 1", "attempt 2 step 0", "attempt 2 step 1"]
     assert said.code == 0
     assert said.out == "".join(f"==> {one} stdout <==\n{number}\n" for number, one in enumerate(headings))
     assert server.tasks.log_requests.count((2, 0, "stdout")) == 1  # it had ended at the first look
@@ -186,7 +186,7 @@ def test_waiting_ends_with_0_only_if_all_complete(cli: Cli, any_tes: Double) -> 
     assert (said.code, said.out) == (0, "task good ended COMPLETE after 7 s\n")
     said = cli(any_tes, "task", "wait", "good", "bad")
     assert said.code == 1
-    assert "task bad ended EXECUTOR_ERROR\nstep 1 failed: exit code 7\n    no gene\n" in said.out
+    assert "task bad ended EXECUTOR_ERROR\nstep 0 failed: exit code 7\n    no gene\n" in said.out
     assert "whole log: wesgate task logs bad" in said.out
 
 

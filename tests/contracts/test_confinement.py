@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.contracts.ground import Ground, said
+from wesgate.core.spec import FileType, Output
 from wesgate.core.states import State
 from wesgate.executors.local import LocalExecutor, LocalSettings
 from wesgate.settings import STEPS_OWN
@@ -107,3 +109,22 @@ async def test_the_files_root_and_the_data_directory_are_hidden_where_their_surr
     with_input = await own.run(own.task(f"cat {mine.path} {' '.join(map(str, secrets))}", inputs=(mine,)))
     await around.close()
     assert (said(bare), said(with_input)) == ("tool ", "mine tool "), (bare, with_input)
+
+
+@pytest.mark.parametrize("ends", ["cat /o/secret", "true"])
+async def test_a_directory_that_a_step_replaced_by_a_link_is_not_followed(ground: Ground, ends: str) -> None:
+    if ground.is_plain:
+        pytest.skip("without mounts everything is visible, as the class says")
+    secret = ground.root / f"another-{uuid.uuid4().hex}" / "x"
+    secret.mkdir(parents=True)
+    (secret / "secret").write_text("of another owner")
+    outer, inner = ground.data / "outer", ground.data / "outer" / "e" / "x"
+    places = [("/outer", outer), ("/o", inner)]
+    outputs = [Output(path, place.as_uri(), FileType.DIRECTORY) for path, place in places]
+    swap = f"mv /outer/e /outer/gone && ln -s {secret.parent} /outer/e"
+    steps = (swap,) if ends == "true" else (swap, ends)
+    seen = await ground.run(ground.task(*steps, outputs=(*outputs, Output("/o/secret", (ground.data / "g").as_uri()))))
+    assert seen.report
+    assert "of another owner" not in str(seen.report)
+    assert not [each for each in seen.report.outputs if each.path == "/o/secret"]
+    assert not (ground.data / "g").exists()

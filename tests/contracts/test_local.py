@@ -28,7 +28,7 @@ from wesgate.reconcile.kernel import CALL_TIMEOUT_S
 from wesgate.settings import Local
 from wesgate.worker.layout import Order, read, write
 from wesgate.worker.runtimes.probe import RUNTIMES
-from wesgate.worker.work import FIRST_LOOK_S
+from wesgate.worker.work import FIRST_LOOK_S, MOST_LISTED
 
 
 @pytest.fixture
@@ -276,6 +276,14 @@ async def test_outputs_whose_names_are_not_utf8_have_urls_that_lead_to_them(grou
     bad = Output(f"{ground.inside}/*.p", ground.data.as_uri(), path_prefix=ground.inside)
     seen = await ground.run(ground.task(script, volumes=(ground.inside,), outputs=(bad,)))
     assert "x\ufffd.p is not a regular file" in seen.detail
+
+
+async def test_a_report_names_so_many_files_and_says_how_many_there_were(plain: Ground) -> None:
+    out = plain.directory("many")
+    seen = await plain.run(plain.task(f"cd {out.path}; seq {MOST_LISTED + 5} | xargs touch", outputs=(out,)))
+    assert seen.report
+    assert len(seen.report.outputs) == MOST_LISTED
+    assert f"{MOST_LISTED + 5} files were delivered" in seen.report.system_logs[-1]
 
 
 def test_a_clear_ends_before_the_loop_gives_it_up() -> None:

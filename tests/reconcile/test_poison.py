@@ -91,6 +91,17 @@ async def test_a_job_that_runs_goes_on_when_its_report_cannot_be_written(
     assert await scalar(database, "SELECT failures = 1 AND due_at > now() FROM tasks WHERE id = :id", id=poisoned)
 
 
+async def test_a_lost_attempt_whose_report_cannot_be_written_is_tried_again_and_so_are_others(
+    database: Database, caller: Caller
+) -> None:
+    poisoned, backend = await a_task(database, caller, max_attempts=2), FakeExecutor()
+    await pass_over(database, backend, 2)
+    healthy, report = await a_task(database, caller), TaskReport(metadata={"no JSON": object()})  # type: ignore[dict-item]
+    backend.world.jobs[attempt_key(poisoned, 1)] = Observation(State.SYSTEM_ERROR, "", report, infrastructure=True)
+    await pass_over(database, backend)
+    assert {attempt_key(poisoned, 2), attempt_key(healthy, 1)} <= set(backend.world.jobs)
+
+
 async def test_a_canceled_row_whose_submit_failed_for_a_day_is_canceled(database: Database, caller: Caller) -> None:
     class Lost(FakeExecutor):
         async def find(self, key: str, spec: object) -> Handle | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from wesgate.api import asked
+from wesgate.api import asked, described
 from wesgate.api.auth import caller
 from wesgate.api.body import LARGE_BYTES, read_json, worked_out
 from wesgate.api.dependencies import Context, context, idempotency_key, send
@@ -25,7 +25,7 @@ LARGEST_BATCH = 1000
 KEY_ENDS = len(f"/{LARGEST_BATCH - 1}")
 
 
-@router.post("/tasks:batch")
+@router.post("/tasks:batch", openapi_extra=described.BATCH)
 async def create_tasks(request: Request) -> Response:
     """Accept the tasks of `{"tasks": [...]}`, 1 to 1000, all or none; `{"ids": [...]}` are in their order. With an
     `Idempotency-Key`, the same body gives the same ids. An addition of ours."""
@@ -42,7 +42,7 @@ async def create_tasks(request: Request) -> Response:
     return send({"ids": list(map(str, ids))})
 
 
-@router.post("/tasks:cancel")
+@router.post("/tasks:cancel", openapi_extra=described.CANCEL_ALL)
 async def cancel_tasks(request: Request) -> Response:
     """Cancel all tasks that a list with these filters would show; `{"canceled": N}` counts those that had neither ended
     nor were being canceled. An addition of ours."""
@@ -56,7 +56,7 @@ async def cancel_tasks(request: Request) -> Response:
     return send({"canceled": canceled})
 
 
-@router.post("/tasks:validate")
+@router.post("/tasks:validate", openapi_extra=described.VALIDATE)
 async def validate_task(request: Request) -> Response:
     """Check a task as if it were created: the document as it would be kept, the terms it would run on, and what it
     would be warned about. Nothing is stored. An addition of ours."""

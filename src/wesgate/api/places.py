@@ -44,6 +44,8 @@ def _check(found: Context, url: str, roots: Sequence[str], where: str, *, read: 
     except ValueError:
         raise InvalidRequest(f"{where} is not a URL") from None
     scheme = parts.scheme.lower()
+    if scheme == "file" and not url.lower().startswith("file://"):
+        raise InvalidRequest(f"{where}: write file:///path")
     if scheme in ("", "file"):
         _check_path(unquote(parts.path) if scheme else url, parts.netloc, roots, where)
     elif not (store_for(url, found.stores) or is_blob(url) or (read and scheme in FETCHED)):

@@ -30,8 +30,8 @@ from wesgate.ga4gh.views import Task, encode
 router = APIRouter(tags=["TES"])
 
 CHUNK_BYTES = 64 * 1024
-LOOK_S = 0.25
-"""How often a growing file is looked at."""
+LOOK_S, MOST_LOOK_S = 0.25, 1.0
+"""How often a growing file is looked at: at once after something came, and ever less often while nothing does."""
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
 _END = b"event: end\ndata: {}\n\n"
@@ -103,7 +103,7 @@ async def _events(found: Context, who: Caller, wanted: Stream, begin: int) -> As
     clock = asyncio.get_running_loop().time
     gone = suppress(Unavailable, NotFound, OSError)  # too late for an error: whoever comes back is told
     with gone, found.events.watching(wanted.task_id) as watch, Growing(found.files, begin) as growing:
-        look, over, quiet_since = True, False, clock()
+        look, over, quiet_since, pause = True, False, clock(), LOOK_S
         while not watch.lost:
             if look:
                 watch.news.clear()
@@ -111,12 +111,13 @@ async def _events(found: Context, who: Caller, wanted: Stream, begin: int) -> As
                 growing.path, over = wanted.path(task), wanted.is_over(task)
             while event := await asyncio.to_thread(growing.read, over):
                 yield event
-                quiet_since = clock()
+                quiet_since, pause = clock(), LOOK_S
             if over:
                 yield _END
                 return
             # A new attempt and where its files are is told by no event: whoever hears nothing for long looks.
-            look = await _within(LOOK_S, watch.news.wait())
+            look = await _within(pause, watch.news.wait())
+            pause = min(MOST_LOOK_S, pause * 1.5)
             if clock() - quiet_since > KEEP_ALIVE_S:
                 yield b":\n\n"
                 look, quiet_since = True, clock()

@@ -29,9 +29,14 @@ _LOOK = """
 """
 
 _CANCEL_ALL = """
+    WITH wanted AS (
+        SELECT id FROM tasks
+        WHERE run_id = (SELECT run_id FROM tasks WHERE id = $1) AND ended_at IS NULL AND state <> 'CANCELING'
+        ORDER BY id FOR UPDATE                         -- as the loop locks rows: neither waits for the other for ever
+    )
     UPDATE tasks SET state = 'CANCELING', detail = 'its run was canceled'
-    WHERE run_id = (SELECT run_id FROM tasks WHERE id = $1) AND ended_at IS NULL AND state <> 'CANCELING'
-    RETURNING id
+    FROM wanted
+    WHERE tasks.id = wanted.id
 """
 
 

@@ -103,8 +103,10 @@ _CANCEL = f"""
 """
 
 _CANCEL_ALL = """
-    WITH wanted AS (
-        SELECT id FROM tasks WHERE {where} AND ended_at IS NULL AND state <> 'CANCELING'
+    WITH several AS (
+        SELECT id FROM tasks WHERE {where} AND ended_at IS NULL AND state <> 'CANCELING' LIMIT {most}
+    ), wanted AS (
+        SELECT id FROM tasks WHERE id IN (SELECT id FROM several) AND ended_at IS NULL AND state <> 'CANCELING'
         ORDER BY id FOR UPDATE                         -- as the loop locks rows: neither waits for the other for ever
     ), task AS (
         UPDATE tasks SET state = 'CANCELING', detail = 'canceled by the caller'
@@ -114,8 +116,11 @@ _CANCEL_ALL = """
     ), noted AS (
         INSERT INTO audit (owner_id, action, row_id) SELECT $1, 'task.cancel', id FROM task
     )
-    SELECT count(*) AS canceled FROM task
+    SELECT (SELECT count(*) FROM several) AS seen, (SELECT count(*) FROM task) AS canceled
 """
+
+CANCELED_AT_ONCE = 10_000
+"""More in one statement could take longer than a statement may, and keep the loop from their rows meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +234,15 @@ async def cancel(database: Database, caller: Caller, task_id: UUID) -> None:
 
 
 async def cancel_all(database: Database, caller: Caller, wanted: Filter) -> int:
-    """Make the wish durable for all of these; how many of them had neither ended nor were being canceled."""
+    """Make the wish durable for all of these, some at a time; how many of them had neither ended nor were being
+    canceled."""
     where, values = conditions(caller, wanted)
-    return int((await rows.one(database, _CANCEL_ALL.format(where=where), *values))["canceled"])
+    statement, canceled = _CANCEL_ALL.format(where=where, most=CANCELED_AT_ONCE), 0
+    while True:
+        done = await rows.one(database, statement, *values)
+        canceled += int(done["canceled"])
+        if done["seen"] < CANCELED_AT_ONCE:
+            return canceled
 
 
 def _task(row: Record) -> Task:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar, assert_never
@@ -156,8 +156,7 @@ class Pass:
         ready = [each for each, is_cleared in zip(wanted, cleared, strict=True) if is_cleared]
         if not ready or self._is_late():
             return
-        async with self.database.statements() as connection:
-            ours = await leases.submitting(connection, self.charge.kind, ready)
+        ours = await self._mark(ready)
         failpoint("reconcile-submitting")
         await self._together(partial(self._submit, *each) for each in ready if each[0].row.id in ours)
         failpoint("reconcile-called")
@@ -165,6 +164,20 @@ class Pass:
             async with self.database.statements() as connection:
                 self.settled |= await leases.submitted(connection, self.charge.kind, self.done)
             failpoint("reconcile-submitted")
+
+    async def _mark(self, ready: Sequence[tuple[Claim, Submit]]) -> frozenset[UUID]:
+        """Commit SUBMITTING; the ids that are still ours. What cannot be stored of a lost attempt is left out."""
+        try:
+            async with self.database.statements() as connection:
+                return await leases.submitting(connection, self.charge.kind, ready)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(ready) > 1:
+                return frozenset().union(*[await self._mark([each]) for each in ready])
+            claim, submit = ready[0]
+            log.error("reconcile.refused", extra={"row": str(claim.row.id), "error": type(error).__name__})
+            return await self._mark([(claim, replace(submit, report=None))]) if submit.report else frozenset()
 
     async def _clear_earlier(self, claim: Claim, submit: Submit) -> bool:
         """Whether its earlier attempt, if there was one, is gone without a trace."""

@@ -134,13 +134,19 @@ def _begin(answer: http.client.HTTPResponse, partial: _Partial) -> None:
     match answer.status:
         case 200:
             partial.restart(answer.headers)
-        case 206 if asked and _start(answer) == partial.size:
+        case 206 if asked and _start(answer) == partial.size and _is_of(answer.headers, partial.validator):
             pass
         case 206 | 416 if asked:
             partial.forget()
             raise Broken("the server did not send the rest of it")
         case status:
             raise refuse_status("the server", status)
+
+
+def _is_of(headers: http.client.HTTPMessage, validator: str) -> bool:
+    """Whether a part is of the file that this tells: a server may know ranges and not know If-Range, and send the rest
+    of another. Whoever does not repeat what tells the file is asked for all of it."""
+    return bool(headers.get("ETag" if validator.startswith('"') else "Last-Modified") == validator)
 
 
 def _start(answer: http.client.HTTPResponse) -> int:

@@ -79,9 +79,17 @@ def gauge(limit_gb: float, own: Sequence[str], given: Sequence[str]) -> Gauge:
     before does not count."""
     apart = [place for place in sorted(set(given)) if not any(within(place, mine) for mine in own)]
     outermost = [place for place in apart if not any(place != other and within(place, other) for other in apart)]
-    before = {place: list(islice(sizes([place]), KNOWN_BEFORE + 1)) for place in outermost}
+    before = {place: _before(place) for place in outermost}
     counted = [place for place, found in before.items() if len(found) <= KNOWN_BEFORE]
     return Gauge(int(limit_gb * 1e9), (*own, *counted), sum(sum(before[place]) for place in counted))
+
+
+def _before(place: str) -> list[int]:
+    """What is in a directory from the start, up to more than is counted: so is one whose end is too deep."""
+    try:
+        return list(islice(sizes([place]), KNOWN_BEFORE + 1))
+    except Exceeded:
+        return [0] * (KNOWN_BEFORE + 1)
 
 
 def sizes(places: Sequence[str]) -> Iterator[int]:

@@ -26,7 +26,7 @@ from wesgate.worker.work import Work
 def main(directory: str, lock: int | None = None, stores: Sequence[Store] = ()) -> int:
     """Carry out the attempt in this directory. `lock` is its lock, taken by whoever started this worker; `stores` are
     those of the site, which only memory may hold."""
-    attempt = Attempt(Path(directory))
+    attempt = Attempt(Path(directory).resolve())
     held = take_lock(attempt) if lock is None else lock
     if held is None:
         return 0

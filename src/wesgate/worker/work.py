@@ -22,7 +22,7 @@ from wesgate.worker.bounds import Bounds
 from wesgate.worker.disk import Gauge, gauge
 from wesgate.worker.faults import Fault, Fenced, Missing, StepFault, Stopped
 from wesgate.worker.files.deliver import deliver
-from wesgate.worker.files.inside import real_directory
+from wesgate.worker.files.inside import real_directory, refuse_moved
 from wesgate.worker.files.localize import localize, output_directories, refuse_unsupported_outputs
 from wesgate.worker.files.mounts import Mount, plan, writable_directories
 from wesgate.worker.files.places import container_path, places
@@ -41,6 +41,8 @@ from wesgate.worker.wake import wake
 RESERVE_BYTES = 256 * 1024
 """Held so that the records and the result can be written when the disk is full."""
 
+MOST_LISTED = 20_000
+"""How many delivered files a report names: it is read whole, by the loop and by whoever asks for the task."""
 
 FIRST_LOOK_S = 0.2
 """Whoever submitted an attempt looks at it soon by itself; a step that starts before then need not be told of."""
@@ -168,6 +170,7 @@ class Work:
     def _steps(self, runtime: Runtime, mounts: tuple[Mount, ...]) -> Fault | None:
         bounds = Bounds(self.order.limits.grace_s, self.spec.policy.timeout_s, self._gauge(mounts))
         for number, step in enumerate(self.spec.steps):
+            refuse_moved(mounts)
             ended = run_step(number, step, runtime, self.attempt, mounts, self.interrupts, bounds)
             if ended.limit:
                 return StepFault(f"step {number} was stopped: {ended.limit}")
@@ -199,13 +202,17 @@ class Work:
         # Mount points inside an output directory are no outputs.
         self.points.remove()
         problem: Fault | None = None
+        delivered = 0
         for found in deliver(self.spec.outputs, mounts, self.allowed, self.transfers):
             if isinstance(found, OutputFile):
-                self.outputs.append(found)
+                delivered += 1
+                self.outputs += [found] if delivered <= MOST_LISTED else []
                 continue
             is_skipped = isinstance(found, Missing) and self.spec.policy.missing_outputs is MissingOutputs.SKIP
             problem = problem or (None if is_skipped else found)
             self.system_logs.append(f"{found}; skipped" if is_skipped else str(found))
+        if delivered > MOST_LISTED:
+            self.system_logs.append(f"{delivered} files were delivered; the first {MOST_LISTED} of them are listed")
         if problem is not None and failed is None:
             raise problem
 

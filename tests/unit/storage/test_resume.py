@@ -100,6 +100,25 @@ def test_another_part_than_was_asked_for_is_not_taken(web: Web, reply: bytes) ->
     assert web.header("Range") == [None, "bytes=5-", None]
 
 
+DATED = ("Last-Modified: Sat, 21 Nov 2026 10:00:00 GMT", "Date: Sat, 21 Nov 2026 11:00:00 GMT")
+
+
+@pytest.mark.parametrize(
+    ("told", "now"),
+    [
+        ((TAG,), ('ETag: "v2"',)),
+        ((TAG,), ()),
+        (DATED, ("Last-Modified: Sat, 21 Nov 2026 10:30:00 GMT",)),
+        (DATED, ()),
+    ],
+)
+def test_the_rest_of_another_file_is_not_taken_from_a_server_that_knows_no_if_range(
+    web: Web, told: tuple[str, ...], now: tuple[str, ...]
+) -> None:
+    web.replies = [broken(b"abcde", *told), rest(5, *now), answer(DATA, *now)]
+    assert fetched(web, attempts=3) == DATA
+
+
 def test_tries_that_get_further_are_not_counted(web: Web) -> None:
     pieces = [answer(DATA[at : at + 2], TAG, f"Content-Range: bytes {at}-9/10", status="206 P") for at in (2, 4, 6, 8)]
     web.replies = [broken(DATA[:2], TAG), *(piece.replace(b"Length: 2", b"Length: 8") for piece in pieces[:-1])]

@@ -154,6 +154,13 @@ def podman_of_an_ordinary_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     return Containers("podman", Task(order, Attempt(tmp_path), ()), Interrupts(tmp_path / "cancel"))
 
 
+def test_podman_is_not_asked_again_about_a_step_that_went_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    containers = podman_of_an_ordinary_user(tmp_path, monkeypatch, f"touch {tmp_path}/asked")
+    assert containers.ended(0, 0).problem == ""
+    assert not (tmp_path / "asked").exists()
+    assert "could not be started" in containers.ended(0, 125).problem
+
+
 def test_gpus_are_asked_for_as_each_program_wants_it() -> None:
     assert devices("podman", (0, 2)) == ["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=2"]
     assert devices("docker", (0, 2)) == ['--gpus="device=0,2"']

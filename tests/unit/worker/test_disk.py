@@ -82,3 +82,8 @@ def test_each_directory_is_counted_once_and_a_full_one_not_at_all(
         (full / str(number)).touch()
     places = [str(path) for path in (own / "inner", given, given / "inner", full)]
     assert gauge(1, [str(own)], places).places == (str(own), str(given))
+
+
+def test_a_directory_that_was_too_deep_before_is_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "/".join("d" * (disk.MOST_DEPTH + 5))).mkdir(parents=True)
+    assert gauge(1, [], [str(tmp_path)]).places == ()

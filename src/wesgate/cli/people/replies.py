@@ -100,7 +100,7 @@ def read_log(value: Any) -> Log:
 
 
 def read_step(data: Mapping[str, Any]) -> str:
-    """How far a TES task is: its state, and the current step when it has several."""
+    """How far a TES task is: its state, and how many of its steps have ended when it has several."""
     state = as_text(data.get("state")).lower()
     steps, logs = data.get("executors"), data.get("logs")
     last = as_object(logs[-1]).get("logs") if isinstance(logs, list) and logs else None
@@ -108,4 +108,4 @@ def read_step(data: Mapping[str, Any]) -> str:
         return state
     # Some servers list a step when it begins, some when it has ended.
     ended = sum(has_ended(as_object(step)) for step in last) if isinstance(last, list) else 0
-    return f"{state}, step {min(ended + 1, len(steps))} of {len(steps)}"
+    return f"{state}, {min(ended, len(steps))} of {len(steps)} steps done"

@@ -111,8 +111,8 @@ class TesClient:
 
     def log(self, task_id: str, attempt: int, step: int, stream: str, offset: int = 0) -> bytes | None:
         """A step's stdout or stderr from `offset` on (at most a window of it); None if this server has no such log.
-        Attempts and steps count from 1."""
-        url = f"{self.base}{self._path(task_id)}/logs/{step - 1}/{stream}?attempt={attempt}"
+        Attempts count from 1, steps from 0."""
+        url = f"{self.base}{self._path(task_id)}/logs/{step}/{stream}?attempt={attempt}"
         try:
             # A server with a dashboard may answer any path with a web page.
             return self._server.text(url, offset, kind="text/plain")

@@ -85,7 +85,7 @@ def get(task: TaskName, url: Url = DEFAULT_URL, token: Token = "", as_json: Json
 
 def logs(
     task: TaskName,
-    step: Annotated[int | None, typer.Option("--step", min=1, help="Only this step, from 1 on.")] = None,
+    step: Annotated[int | None, typer.Option("--step", min=0, help="Only this step, from 0 on.")] = None,
     attempt: Annotated[
         int | None, typer.Option("--attempt", min=1, help="This attempt, from 1 on; else the last.")
     ] = None,
@@ -109,7 +109,7 @@ def logs(
         raise UsageProblem("--follow prints as it comes and --json prints one document: choose one")
     names = [name for name, chosen in (("stdout", stdout), ("stderr", stderr)) if chosen] or ["stdout", "stderr"]
     with connected(url, token) as client:
-        source = Source(client, find_task(client, task), names, step or 0, attempt or 0)
+        source = Source(client, find_task(client, task), names, step, attempt or 0)
         if as_json:
             print_json(source.document())
         else:

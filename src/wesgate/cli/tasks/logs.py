@@ -1,4 +1,5 @@
-"""Whose log is printed, of a task: the streams of its steps, attempt by attempt. People count both from 1."""
+"""Whose log is printed, of a task: the streams of its steps, attempt by attempt. Steps count from 0 and attempts
+from 1, as in the API and in what the server says."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from wesgate.cli.tasks.replies import StepLog, Task
 
 @dataclass(slots=True)
 class Source:
-    """Which streams of a task: of one step or (0) all, of one attempt or (0) the last one and those that follow while
-    it is looked at. `told` gets every look."""
+    """Which streams of a task: of one step or (None) all, of one attempt or (0) the last one and those that follow
+    while it is looked at. `told` gets every look."""
 
     client: TesClient
     task_id: str
     names: Sequence[str]
-    step: int = 0
+    step: int | None = None
     attempt: int = 0
     told: Callable[[Task], None] = lambda _: None
     _first: int = field(default=0, init=False)
@@ -47,14 +48,14 @@ class Source:
         task = self.client.task(self.task_id, "BASIC")
         if self.attempt > len(task.attempts):
             raise UsageProblem(f"--attempt {self.attempt}: the task has only {len(task.attempts)} so far")
-        if self.step > _steps(task):
-            raise UsageProblem(f"--step {self.step}: the task has only {_steps(task)}")
+        if self.step is not None and self.step >= _steps(task):
+            raise UsageProblem(f"--step {self.step}: the last step of the task is {_steps(task) - 1}")
         self.told(task)
         return task
 
     def _streams(self, task: Task, attempt: int) -> Iterator[tuple[tuple[int, str], Stream]]:
         full = cache(partial(self.client.task, task.id))
-        for step in [self.step] if self.step else range(1, _steps(task) + 1):
+        for step in range(_steps(task)) if self.step is None else [self.step]:
             for name in self.names:
                 yield (step, name), self._stream(task, attempt, step, name, full)
 
@@ -63,7 +64,7 @@ class Source:
         heading = [f"attempt {attempt}"] if attempt > 1 else []
         heading += [f"step {step}"] if _steps(task) > 1 else []
         ended = task.over or attempt < len(task.attempts) or _step(task, attempt, step).ended
-        fetch = partial(self._fetch, task.id, attempt, step, name, full) if step <= log.ended_steps + 1 else _nothing
+        fetch = partial(self._fetch, task.id, attempt, step, name, full) if step <= log.ended_steps else _nothing
         return Stream(" ".join([*heading, name]), fetch, ended)
 
     def _fetch(self, task_id: str, attempt: int, step: int, name: str, full: Callable[[], Task], offset: int) -> bytes:
@@ -85,4 +86,4 @@ def _steps(task: Task) -> int:
 
 def _step(task: Task, attempt: int, step: int) -> StepLog:
     steps = task.attempts[attempt - 1].steps if attempt <= len(task.attempts) else ()
-    return steps[step - 1] if step <= len(steps) else StepLog()
+    return steps[step] if step < len(steps) else StepLog()

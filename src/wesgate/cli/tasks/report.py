@@ -79,7 +79,7 @@ def _step_row(task: Task, number: int, now: datetime) -> list[str]:
     else:
         code = "runs" if log.start else "waits"
     time = took(log.start, log.end or (None if task.over else now))
-    return [str(number + 1), code, time, one_line(shlex.join(task.steps[number]), 80)]
+    return [str(number), code, time, one_line(shlex.join(task.steps[number]), 80)]
 
 
 def output_lines(task: Task) -> list[str]:
@@ -98,7 +98,7 @@ def said(task: Task) -> list[str]:
 def failure_lines(task: Task, ends: Sequence[str], hints: Hints) -> list[str]:
     """What went wrong, and where to look. `ends` are the last lines of the step that failed."""
     logs = task.last.steps
-    bad = [(number, log.exit_code) for number, log in enumerate(logs, 1) if log.exit_code]
+    bad = [(number, log.exit_code) for number, log in enumerate(logs) if log.exit_code]
     lines = [line for line in said(task) if line]
     lines += [f"step {bad[-1][0]} failed: exit code {bad[-1][1]}"] if bad else []
     lines += [f"    {line}" for line in ends]

@@ -17,7 +17,7 @@ from wesgate.core.report import OutputFile
 from wesgate.core.spec import FileType, Output
 from wesgate.storage.mux import PutFailed
 from wesgate.storage.target import PORTS, redacted
-from wesgate.worker.faults import Fault, Missing
+from wesgate.worker.faults import Fault, Missing, StepFault
 from wesgate.worker.files.inside import directory, open_regular, real_directory, resolve
 from wesgate.worker.files.mounts import Mount, covering, has_wildcards, relative
 from wesgate.worker.files.places import Places, container_path, host_path, scheme
@@ -26,6 +26,8 @@ from wesgate.worker.files.transfers import Transfers
 CHUNK_BYTES = 16 << 20
 QUOTED = frozenset({"file", *PORTS})
 SET_ID = stat.S_ISUID | stat.S_ISGID
+MOST_DEPTH = 500
+"""Each directory is opened part by part from the root: deeper ones would take for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def deliver(
         transfers.interrupts.check()
         try:
             if _is_in_place(output):
-                yield from _listed(output, host_path(output.url))
+                yield from _listed(output, allowed)
                 continue
             for one in _wanted(output, mounts):
                 if scheme(one.url) == "file":
@@ -111,31 +113,42 @@ def _without_prefix(path: str, prefix: str) -> str:
 
 
 def _under(mounts: Sequence[Mount], path: str) -> Iterator[str]:
-    for name in sorted(_names(mounts, path)):
-        inner = posixpath.join(path, name)
-        kind = _kind(mounts, inner)
-        if stat.S_ISDIR(kind):
-            yield from _under(mounts, inner)
-        elif stat.S_ISREG(kind):
+    """The regular files below a directory, by name. No link is followed on the way."""
+    todo = _inner(mounts, path)
+    while todo:
+        inner = todo.pop()
+        seen = _seen(mounts, inner)
+        if seen and stat.S_ISREG(seen.st_mode):
             yield inner
+        elif seen and stat.S_ISDIR(seen.st_mode):
+            if inner.count("/") > MOST_DEPTH:
+                raise StepFault(f"output {path} has directories that are more than {MOST_DEPTH} deep")
+            todo += _inner(mounts, inner)
 
 
-def _kind(mounts: Sequence[Mount], path: str) -> int:
+def _inner(mounts: Sequence[Mount], path: str) -> list[str]:
+    return [posixpath.join(path, name) for name in sorted(_listing(mounts, path), reverse=True)]
+
+
+def _seen(mounts: Sequence[Mount], path: str) -> os.stat_result | None:
     mount = covering(mounts, path)
     parts = relative(mount, path) if mount else []
     if mount is None or not parts:
-        return 0
+        return None
     with suppress(OSError), directory(mount.source, parts[:-1]) as parent:
-        return os.stat(parts[-1], dir_fd=parent, follow_symlinks=False).st_mode
-    return 0
+        return os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
+    return None
 
 
 def _names(mounts: Sequence[Mount], path: str) -> list[str]:
-    real = resolve(mounts, path)
-    mount = covering(mounts, real)
+    return _listing(mounts, resolve(mounts, path))
+
+
+def _listing(mounts: Sequence[Mount], path: str) -> list[str]:
+    mount = covering(mounts, path)
     if mount is None or not mount.directory:
         return []
-    with suppress(OSError), directory(mount.source, relative(mount, real)) as here:
+    with suppress(OSError), directory(mount.source, relative(mount, path)) as here:
         listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
         try:
             return os.listdir(listing)  # noqa: PTH208  # an open directory has no path
@@ -249,27 +262,23 @@ def _copied(file: int, new: str, folder: int) -> int:
     return offset
 
 
-def _listed(output: Output, path: str) -> list[OutputFile]:
-    files = []
-    base = os.path.realpath(path)
-    for folder, folders, names in os.walk(base):
-        folders.sort()
-        for name in sorted(names):
-            full = posixpath.join(folder, name)
-            seen = os.lstat(full)
-            if stat.S_ISREG(seen.st_mode):
-                if seen.st_mode & SET_ID:
-                    _without_set_id(full)
-                inner = posixpath.relpath(full, base)
-                shown = posixpath.join(output.path, inner)
-                files.append(OutputFile(below(output.url, inner), storable(shown), seen.st_size))
-    return files
+def _listed(output: Output, allowed: Places) -> Iterator[OutputFile]:
+    """The files of a directory that the steps filled where it is wanted."""
+    what = f"output {output.path}"
+    path = container_path(output.path, what)
+    # Once more: the steps, or another task, may have put a link in its place.
+    mounts = [Mount(allowed.writable(host_path(output.url), what), path)]
+    for inner in _under(mounts, path):
+        one = Wanted(output, inner, below(output.url, _without_prefix(inner, path)))
+        seen = _seen(mounts, inner)
+        if seen is None:  # it went meanwhile: other tasks may write here as well
+            continue
+        if seen.st_mode & SET_ID:
+            _without_set_id(one, mounts)
+        yield OutputFile(one.url, storable(inner), seen.st_size)
 
 
-def _without_set_id(path: str) -> None:
+def _without_set_id(one: Wanted, mounts: Sequence[Mount]) -> None:
     """No output is a program that runs as the service's user for whoever finds it."""
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
+    with _opened(one, mounts) as file:
         os.fchmod(file, os.fstat(file).st_mode & 0o777)
-    finally:
-        os.close(file)

@@ -26,12 +26,14 @@ class Escape(StepFault):
 def directory(base: str, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
     """The directory at `parts` below `base`, open, for use with `dir_fd`; missing ones are made on demand.
 
-    Fails with `ELOOP` or `ENOTDIR` where a part is a link. `base` itself is trusted.
+    Fails with `ELOOP` or `ENOTDIR` where a part of either is a link: `base` is a real path, or was one before a step
+    could change what is above it.
     """
-    here = os.open(base, _DIRECTORY)
+    above = PurePosixPath(base).parts[1:]
+    here = os.open("/", _DIRECTORY)
     try:
-        for part in parts:
-            if make:
+        for number, part in enumerate((*above, *parts)):
+            if make and number >= len(above):
                 with suppress(FileExistsError):
                     os.mkdir(part, 0o777, dir_fd=here)
             below = os.open(part, _DIRECTORY, dir_fd=here)
@@ -59,16 +61,21 @@ def open_regular(mounts: Sequence[Mount], path: str) -> int:
     if mount is None:
         raise Escape(f"{path} leads out of the task's files, to {found}")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    parts = relative(mount, found)
-    if not parts:
-        return _regular(os.open(mount.source, flags), path)
+    source = PurePosixPath(mount.source, *relative(mount, found))
     try:
-        with directory(mount.source, parts[:-1]) as parent:
-            return _regular(os.open(parts[-1], flags, dir_fd=parent), path)
+        with real_directory(str(source.parent)) as parent:
+            return _regular(os.open(source.name, flags, dir_fd=parent), path)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # ENXIO: a socket
             raise StepFault(f"{path} is not a regular file") from error
         raise
+
+
+def refuse_moved(mounts: Sequence[Mount]) -> None:
+    """`Escape` if what is above the source of a mount is a link by now: a runtime would follow it."""
+    for mount in mounts:
+        if os.path.realpath(mount.source) != mount.source:
+            raise Escape(f"{mount.target} cannot be shown: what it is on this machine was replaced while the task ran")
 
 
 def resolve(mounts: Sequence[Mount], path: str) -> str:

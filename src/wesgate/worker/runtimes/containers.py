@@ -114,6 +114,9 @@ class Containers:
         self._call("kill", "--signal", str(int(SIGKILL if in_vain else signal)), self.task.attempt.container(number))
 
     def ended(self, number: int, returncode: int) -> Ended:
+        if returncode == 0 and self.program == "podman":
+            # It says so of the container alone: podman need not be asked again. The meter knows what was killed in it.
+            return Ended(0)
         state = self._state(number)
         if state.get("Running"):
             # Only the client ended: it was killed, or lost its connection. The container goes on.
