@@ -109,6 +109,16 @@ def number(name: str) -> sa.Column:
 
 
 def upgrade() -> None:
+    # Indexes first: while they are built rows are read, though not written. What locks readers out comes last.
+    newest = [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")]
+    op.create_index("ix_tasks_state", "tasks", ["owner_id", "state", *newest])
+    # as much of a name as an entry of an index is sure to hold
+    begin = sa.literal_column("left(name, 64)").label("begin")
+    op.create_index("ix_tasks_name", "tasks", ["owner_id", begin], postgresql_ops={"begin": "text_pattern_ops"})
+    # the one of 0001 knows pairs alone, and a list may ask for a key
+    op.create_index("ix_tasks_tags_and_keys", "tasks", ["tags"], postgresql_using="gin")
+    op.drop_index("ix_tasks_tags", "tasks")
+    op.execute("ALTER INDEX ix_tasks_tags_and_keys RENAME TO ix_tasks_tags")
     for kind in KINDS:
         op.add_column(f"{kind}s", number("preemptions"))
         op.add_column(f"{kind}s", number("max_preemptions"))
@@ -116,14 +126,6 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("policy", JSONB(), server_default="{}", nullable=False))
     op.add_column("tasks", sa.Column("submitter", sa.Text(), server_default="", nullable=False))
     op.add_column("tasks", sa.Column("warnings", sa.ARRAY(sa.Text()), server_default="{}", nullable=False))
-    newest = [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")]
-    op.create_index("ix_tasks_state", "tasks", ["owner_id", "state", *newest])
-    # the one of 0001 knows pairs alone, and a list may ask for a key
-    op.drop_index("ix_tasks_tags", "tasks")
-    op.create_index("ix_tasks_tags", "tasks", ["tags"], postgresql_using="gin")
-    # as much of a name as an entry of an index is sure to hold
-    begin = sa.literal_column("left(name, 64)").label("begin")
-    op.create_index("ix_tasks_name", "tasks", ["owner_id", begin], postgresql_ops={"begin": "text_pattern_ops"})
     op.execute(ADMIT)
     op.execute(TELL)
 

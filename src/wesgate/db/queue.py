@@ -17,6 +17,7 @@ from wesgate.core.spec import TaskSpec
 from wesgate.core.states import State
 from wesgate.db import tasks
 from wesgate.db.session import Database
+from wesgate.db.tasks import CANCELED_AT_ONCE
 from wesgate.ga4gh import tes
 from wesgate.ga4gh.parameters import Terms
 
@@ -32,11 +33,13 @@ _CANCEL_ALL = """
     WITH wanted AS (
         SELECT id FROM tasks
         WHERE run_id = (SELECT run_id FROM tasks WHERE id = $1) AND ended_at IS NULL AND state <> 'CANCELING'
-        ORDER BY id FOR UPDATE                         -- as the loop locks rows: neither waits for the other for ever
+        ORDER BY id LIMIT $2                           -- as the loop locks rows: neither waits for the other for ever
+        FOR UPDATE
     )
     UPDATE tasks SET state = 'CANCELING', detail = 'its run was canceled'
     FROM wanted
     WHERE tasks.id = wanted.id
+    RETURNING tasks.id
 """
 
 
@@ -104,7 +107,8 @@ class HeadQueue:
 
     async def cancel_all(self, task_id: UUID) -> None:
         with _retryable():
-            await self._database.fetch(_CANCEL_ALL, task_id)
+            while len(await self._database.fetch(_CANCEL_ALL, task_id, CANCELED_AT_ONCE)) == CANCELED_AT_ONCE:
+                pass
         failpoint("queue-canceled")
 
 

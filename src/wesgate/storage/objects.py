@@ -132,6 +132,8 @@ class _Object:
 
     def _first(self) -> None:
         """One connection from the start, up to the end or until it proves slow."""
+        if self._tag is None:  # nothing could tell the rest of it from the rest of another
+            self.at, self.size = 0, -1
         self._began, self._from = 0.0, self.at
         with explained():
             for chunk in self._stream(self.at, self.size):
@@ -146,7 +148,12 @@ class _Object:
 
     def _is_slow(self) -> bool:
         taken = time.monotonic() - self._began
-        return taken > PROBE_S and self.size - self.at > SPLIT_BYTES and self.at - self._from < FAST_BYTES_S * taken
+        return (
+            self._tag is not None
+            and taken > PROBE_S
+            and self.size - self.at > SPLIT_BYTES
+            and self.at - self._from < FAST_BYTES_S * taken
+        )
 
     def _rest(self) -> None:
         bounds = [self.at + (self.size - self.at) * number // PARTS for number in range(PARTS + 1)]
