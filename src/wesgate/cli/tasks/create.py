@@ -108,18 +108,21 @@ def create(
             _foretell(client, documents, as_json=as_json)
             return
         ids = _submitted(client, documents, _key(key), tell=not as_json)
-        if follow:
-            from wesgate.cli.tasks.outcome import follow as see
-
-            see(client, ids[0], hints(url))
-        if wait:
-            from wesgate.cli.tasks.outcome import wait_for
-
-            wait_for(client, ids, hints(url), as_json=as_json, begun=True)
+        _see_through(client, ids, url, follow=follow, wait=wait, as_json=as_json)
     if as_json:
         print_json({"ids": ids, "url": client.base} if len(ids) > 1 else {"id": ids[0], "url": client.base})
     else:
         typer.echo(f"look at it: {hints(url).command('task', 'get', ids[-1])}", err=True)
+
+
+def _see_through(client: TesClient, ids: Sequence[str], url: str, *, follow: bool, wait: bool, as_json: bool) -> None:
+    """See the tasks to their end, if that is wanted; then this exits."""
+    from wesgate.cli.tasks import outcome
+
+    if follow:
+        outcome.follow(client, ids[0], hints(url))
+    if wait:
+        outcome.wait_for(client, ids, hints(url), as_json=as_json, begun=True)
 
 
 def _documents(client: TesClient, asked: Asked) -> list[dict[str, Any]]:
