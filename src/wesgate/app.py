@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI, Response
 
 from wesgate import __version__
-from wesgate.api import problems, routing, tes, wes
+from wesgate.api import described, problems, routing, tes, wes
 from wesgate.api.dependencies import Context
 from wesgate.api.limits import BodyLimit
 from wesgate.api.origin import OwnOrigin
@@ -14,9 +16,14 @@ WES_BASE = "/ga4gh/wes/v1"
 TES_BASES = ("/ga4gh/tes/v1", "/v1")
 
 
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return described.with_schemas(super().openapi())
+
+
 def create_app(context: Context | None, *, body_bytes: int = 1 << 30) -> FastAPI:
     """The application. Without a context it answers nothing but its own description (`openapi`)."""
-    app = FastAPI(
+    app = _App(
         title="wesgate",
         version=__version__,
         description="WES 1.1 and TES 1.1 over a site's own compute.",

@@ -180,6 +180,13 @@ async def test_a_busy_loop_looks_for_free_slots_though_it_is_told_nothing(monkey
     assert signal.heard()[1]
 
 
+async def test_a_job_that_is_looked_at_in_time_does_not_make_its_loop_look_for_slots() -> None:
+    signal = Signal()
+    assert signal.heard()[1]
+    await signal.wait(0.001)
+    assert not signal.heard()[1]
+
+
 async def test_a_workers_push_is_looked_at_at_once(database: Database, caller: Caller, short_tmp: Path) -> None:
     wake_dir, world = short_tmp / uuid4().hex[:8], World()
     task = await a_task(database, caller)

@@ -38,5 +38,6 @@ def add(app: FastAPI, router: APIRouter, base: str, *, described: bool = True) -
             tags=route.tags,
             include_in_schema=described,
             responses={"default": problems.DESCRIPTION},
+            openapi_extra=route.openapi_extra,
             route_class_override=DirectRoute,
         )

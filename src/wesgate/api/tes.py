@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
-from wesgate.api import asked, bulk, places, streams
+from wesgate.api import asked, bulk, described, places, streams
 from wesgate.api.auth import caller
 from wesgate.api.body import read_json, worked_out
 from wesgate.api.dependencies import Context, context, idempotency_key, row_id, send, single
@@ -26,14 +26,14 @@ router = APIRouter(tags=["TES"])
 DEFAULT_PAGE, LARGEST_PAGE = 256, 2047
 
 
-@router.get("/service-info")
+@router.get("/service-info", openapi_extra=described.SERVICE_INFO)
 async def get_service_info(request: Request) -> Response:
     """What this TES is and where its `file://` inputs may be."""
     found = context(request)
     return send(service_info.tes(found.about, places.storage(found, await caller(request)), parameters.KNOWN))
 
 
-@router.get("/tasks/service-info")
+@router.get("/tasks/service-info", openapi_extra=described.LEGACY_SERVICE_INFO)
 async def get_legacy_service_info(request: Request) -> Response:
     """The same as TES before 1.0 had it: py-tes 0.4 takes these three members only."""
     found = context(request)
@@ -41,7 +41,7 @@ async def get_legacy_service_info(request: Request) -> Response:
     return send({"name": found.about.name, "doc": found.about.description, "storage": storage})
 
 
-@router.post("/tasks")
+@router.post("/tasks", openapi_extra=described.CREATE)
 async def create_task(request: Request) -> Response:
     """Accept a task. With an `Idempotency-Key`, the same body gives the same task."""
     found, who = context(request), await caller(request)
@@ -55,7 +55,7 @@ async def create_task(request: Request) -> Response:
     return send({"id": str(task_id)})
 
 
-@router.get("/tasks")
+@router.get("/tasks", openapi_extra=described.LIST)
 async def list_tasks(request: Request) -> Response:
     """The caller's tasks, newest first."""
     found, who = context(request), await caller(request)
@@ -75,7 +75,7 @@ async def list_tasks(request: Request) -> Response:
     return send(answer)
 
 
-@router.get("/tasks/{task_id}")
+@router.get("/tasks/{task_id}", openapi_extra=described.GET)
 async def get_task(request: Request, task_id: str) -> Response:
     """One task."""
     found, who, view = context(request), await caller(request), asked.view(request)
@@ -89,7 +89,7 @@ async def get_task(request: Request, task_id: str) -> Response:
     return send(task)
 
 
-@router.post("/tasks/{task_id}:cancel")
+@router.post("/tasks/{task_id}:cancel", openapi_extra=described.CANCEL)
 async def cancel_task(request: Request, task_id: str) -> Response:
     """Cancel a task; one that ended stays as it is."""
     await tasks.cancel(context(request).database, await caller(request), row_id(task_id))

@@ -40,6 +40,8 @@ class Dialect:
 # Words of TES 1.1 that a client of 1.0 takes for "still running", for ever, or fails to read.
 _ENDED_AT_LAST = {State.PREEMPTED: State.SYSTEM_ERROR, State.CANCELING: State.RUNNING}
 _OF_1_0 = _ENDED_AT_LAST | {State.PAUSED: State.RUNNING}
+# Pulsar takes every state that its table lacks for a failure, and QUEUED is not in it (pulsar/client/tes.py).
+_OF_PULSAR = _OF_1_0 | {State.QUEUED: State.INITIALIZING}
 
 
 def _first(document: Document) -> Document:
@@ -75,11 +77,28 @@ def _is_toil(document: Document) -> bool:
 
 
 def _is_cwl_tes(document: Document) -> bool:
-    return "CWLDocumentId" in _tags(document)
+    return "CWLDocumentId" in _tags(document) or _gives_all_of_its_home(document)
+
+
+def _gives_all_of_its_home(document: Document) -> bool:
+    # CWL has HOME be where the step runs, and cwl-tes takes that directory as an output. Its tag is null for a document
+    # without an id: https://www.commonwl.org/v1.2/CommandLineTool.html#Runtime_environment
+    step, outputs = _first(document), document.get("outputs")
+    home, env = step.get("workdir"), step.get("env")
+    if not home or not isinstance(outputs, list) or not isinstance(env, dict) or env.get("HOME") != home:
+        return False
+    return any(
+        isinstance(file, dict) and file.get("type") == "DIRECTORY" and file.get("path") == home for file in outputs
+    )
 
 
 def _is_sprocket(document: Document) -> bool:
     return "crankshaft-task-group" in _tags(document)
+
+
+def _is_pulsar(document: Document) -> bool:
+    volumes = document.get("volumes")
+    return isinstance(volumes, list) and "/pulsar_staging/" in volumes
 
 
 UNKNOWN = Dialect("")
@@ -96,6 +115,7 @@ DIALECTS = (
     Dialect("toil", _is_toil, states=_OF_1_0, image_entrypoint=False),
     Dialect("cwl-tes", _is_cwl_tes, states=_OF_1_0, image_entrypoint=False),
     Dialect("sprocket", _is_sprocket, re.compile(r"crankshaft|sprocket", re.IGNORECASE), image_entrypoint=False),
+    Dialect("pulsar", _is_pulsar, states=_OF_PULSAR, image_entrypoint=False),
     Dialect("py-tes-0.4", agent=re.compile(r"python-requests/"), legacy_base=True, states=_OF_1_0),
 )  # fmt: skip
 
