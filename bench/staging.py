@@ -9,10 +9,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import obstore
 from obstore.store import S3Store
@@ -23,7 +22,7 @@ from wesgate.storage.connections import Network
 from wesgate.storage.mux import Remote
 from wesgate.storage.patience import Bounds, Transfer
 
-ROUNDS = 5
+ROUNDS = 9
 GIB = 1 << 30
 PART = 16 << 20
 START_S = 60.0
@@ -38,11 +37,12 @@ def rows(scratch: Path) -> list[Row]:
         _fill(client)
         remote = Remote(Network(allow_private=True), (Store("s3://", options),))
         target = scratch / "large"
-        ours, alone = by_turns(
-            ROUNDS,
+        turns = (
             partial(_timed, target, partial(_staged, remote, target)),
             partial(_timed, target, partial(_alone, client, target)),
         )
+        by_turns(1, *turns)  # the server and the disk are slower at first
+        ours, alone = by_turns(ROUNDS, *turns)
     detail = f"{GIB / ours / 1e6:.0f} MB/s, obstore alone {GIB / alone / 1e6:.0f} MB/s; median of {ROUNDS}"
     return [Row("staging 1 GiB from S3, rate", alone / ours, 0.8, "x obstore", "≥", detail)]
 
@@ -57,7 +57,7 @@ def _alone(client: S3Store, target: Path) -> None:
             file.write(memoryview(chunk))
 
 
-def _timed(target: Path, get: Any) -> float:
+def _timed(target: Path, get: Callable[[], None]) -> float:
     began = time.perf_counter()
     get()
     took = time.perf_counter() - began
@@ -68,7 +68,7 @@ def _timed(target: Path, get: Any) -> float:
 
 
 def _fill(client: S3Store) -> None:
-    part = random.Random(0).randbytes(PART)  # noqa: S311  # only not all zero
+    part = random.Random(0).randbytes(PART)  # not all zero
     obstore.put(client, KEY, iter([part] * (GIB // PART)), chunk_size=PART)
 
 
@@ -78,7 +78,7 @@ def _server(log: Path) -> Iterator[str]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = int(found.getsockname()[1])
-    command = [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
     endpoint = f"http://127.0.0.1:{port}"
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL) as server:
         try:

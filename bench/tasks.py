@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,16 @@ def _slots(data: Path) -> Row:
     }
     with started("serve", data, **settings) as wesgate, _tes(wesgate) as tes:
         began = time.perf_counter()
-        made = tes.post("tasks:batch", json={"tasks": [_task("sleep", str(SECONDS))] * TASKS})
+        made = tes.post("/tasks:batch", json={"tasks": [_task("sleep", str(SECONDS))] * TASKS})
         made.raise_for_status()
         for state in ("QUEUED", "INITIALIZING", "RUNNING"):
             while _some(tes, state):
                 _refuse_late(began)
                 time.sleep(POLL_S)
         took = time.perf_counter() - began
-        for task in (made.json()["ids"][0], made.json()["ids"][-1]):
-            _refuse_failed(tes, task)
-        failed = [state for state in ("EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED") if _some(tes, state)]
-    if failed:
-        raise SystemExit(f"bench: some of the tasks ended {failed[0]}")
+        for state in ("EXECUTOR_ERROR", "SYSTEM_ERROR"):
+            for task in _some(tes, state):
+                _refuse_failed(tes, task["id"])
     detail = f"{took:.1f} s, ideal {ideal:.0f} s; a slot is empty for {(took / ideal - 1) * SECONDS * 1000:.0f} ms"
     return Row(f"{TASKS:,} tasks of {SECONDS} s, {SLOTS} slots", took / ideal, 1.15, "x ideal", "≤", detail)
 
@@ -68,9 +66,9 @@ def _podman(data: Path) -> list[Row]:
         reason = verdict.reason or "busybox is not installed; the package is busybox-static"
         print(f"bench: left out, containers: {reason}", file=sys.stderr)
         return []
-    with _image(Path(busybox)), started("serve", data, WESGATE_EXECUTORS__LOCAL__RUNTIME="podman") as wesgate:
-        with _tes(wesgate) as tes:
-            ours, bare = by_turns(ROUNDS, partial(_each, partial(_through_tes, tes)), partial(_each, _bare))
+    settings = {"WESGATE_EXECUTORS__LOCAL__RUNTIME": "podman"}
+    with _image(Path(busybox)), started("serve", data, **settings) as wesgate, _tes(wesgate) as tes:
+        ours, bare = by_turns(ROUNDS, partial(_each, partial(_through_tes, tes)), partial(_each, _bare))
     detail = f"{ours:.2f} s, bare {bare:.2f} s; median of {ROUNDS} times {EACH} tasks"
     return [Row("task in podman, above bare podman run", ours - bare, 0.25, "s", "≤", detail)]
 
@@ -88,7 +86,7 @@ def _image(busybox: Path) -> Iterator[None]:
         subprocess.run(["podman", "rmi", IMAGE], check=False, capture_output=True)
 
 
-def _each(run: Any) -> float:
+def _each(run: Callable[[], None]) -> float:
     began = time.perf_counter()
     for _ in range(EACH):
         run()
@@ -101,10 +99,10 @@ def _bare() -> None:
 
 def _through_tes(tes: httpx.Client) -> None:
     began = time.perf_counter()
-    made = tes.post("tasks", json=_task("true"))
+    made = tes.post("/tasks", json=_task("true"))
     made.raise_for_status()
     task = made.json()["id"]
-    while tes.get(f"tasks/{task}").json()["state"] in ("QUEUED", "INITIALIZING", "RUNNING"):
+    while tes.get(f"/tasks/{task}").json()["state"] in ("QUEUED", "INITIALIZING", "RUNNING"):
         _refuse_late(began)
         time.sleep(GLANCE_S)
     _refuse_failed(tes, task)
@@ -115,11 +113,12 @@ def _task(*command: str) -> dict[str, Any]:
 
 
 def _tes(wesgate: Running) -> httpx.Client:
-    return httpx.Client(base_url=f"{wesgate.url}/ga4gh/tes/v1/", timeout=30)
+    return httpx.Client(base_url=f"{wesgate.url}/ga4gh/tes/v1", timeout=30)
 
 
-def _some(tes: httpx.Client, state: str) -> bool:
-    return bool(tes.get("tasks", params={"state": state, "page_size": 1}).json()["tasks"])
+def _some(tes: httpx.Client, state: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tes.get("/tasks", params={"state": state, "page_size": 1}).json()["tasks"]
+    return found
 
 
 def _refuse_late(began: float) -> None:
@@ -128,6 +127,6 @@ def _refuse_late(began: float) -> None:
 
 
 def _refuse_failed(tes: httpx.Client, task: str) -> None:
-    found = tes.get(f"tasks/{task}", params={"view": "FULL"}).json()
+    found = tes.get(f"/tasks/{task}", params={"view": "FULL"}).json()
     if found["state"] != "COMPLETE":
         raise SystemExit(f"bench: a task ended {found['state']}:\n{json.dumps(found)[:2000]}")

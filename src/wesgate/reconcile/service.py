@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -26,7 +26,8 @@ LONGEST_SLEEP_S = 30.0
 """How long a loop rests when nothing is due and nobody wakes it."""
 SHORTEST_SLEEP_S = 0.02
 ADMIT_EVERY_S = 1.0
-"""A loop that is kept busy may be deaf to the database without knowing it: it looks for free slots so often anyway."""
+"""A loop may be deaf to the database without knowing it: when it is awake it looks for free slots so often anyway. Not
+each time: with many tasks in line, such a look takes longer than the jobs that it woke up for."""
 TIDY_EVERY_S = 6 * 3600.0
 
 
@@ -66,12 +67,10 @@ class Signal:
         self._admit = True
 
     async def wait(self, seconds: float) -> None:
-        """Until woken, at most so long; then everything is looked at."""
-        try:
+        """Until woken, at most so long."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.woken.wait()
-        except TimeoutError:
-            self._admit = True
 
 
 class Reconciler:
