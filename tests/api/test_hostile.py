@@ -65,6 +65,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "another host's file": {**HELLO, "inputs": [{"path": "/in", "url": "file://host{root}/x"}]},
     "another scheme": {**HELLO, "inputs": [{"path": "/in", "url": "gopher://example.org/x"}]},
     "an output outside the roots": {**HELLO, "outputs": [{"path": "/out", "url": "file:///etc/cron.d/x"}]},
+    "an output in place of everything": {**HELLO, "outputs": [{"path": "//", "url": "file://{root}/o"}]},
+    "an input over the kernel's files": {**HELLO, "inputs": [{"path": "/a/../proc/self", "content": "x"}]},
+    "a volume over devices": {**HELLO, "volumes": ["/dev/shm"]},
     "wildcards without a prefix": {**HELLO, "outputs": [{"path": "/out/*", "url": "file://{root}/o"}]},
 }  # fmt: skip
 

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from tests.builders import a_new_task, execute, scalar
 from wesgate.core.owner import Caller
-from wesgate.core.spec import Lane
+from wesgate.core.spec import Lane, Policy
 from wesgate.db import owners, slots, tasks
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
+from wesgate.ga4gh.parameters import Terms
 
 
 async def queue(database: Database, subject: str, count: int, **changes: object) -> list[UUID]:
@@ -44,6 +45,20 @@ async def test_an_ended_task_makes_room(any_database: Database) -> None:
     assert await admit(any_database, Capacity(jobs=2)) == 2
     await execute(any_database, "UPDATE tasks SET state = 'COMPLETE' WHERE admitted_at IS NOT NULL")
     assert await admit(any_database, Capacity(jobs=2)) == 1
+
+
+async def test_a_long_line_is_planned_for_as_it_is(any_database: Database) -> None:
+    await queue(any_database, "a", 1)
+    setting = "SELECT proconfig FROM pg_proc WHERE proname = 'wesgate_admit' AND pronargs = 7"
+    # With a plan for any line, each call takes a hundred times as long once a thousand wait.
+    assert await scalar(any_database, setting) == ["plan_cache_mode=force_custom_plan"]
+    assert await admit(any_database, Capacity(gpus=0)) == 1
+
+
+async def test_gpus_are_counted_too(any_database: Database) -> None:
+    for gpus in (2, 1, 1):
+        await queue(any_database, "a", 1, terms=Terms(Policy(gpus=gpus)))
+    assert await admit(any_database, Capacity(gpus=3)) == 2
 
 
 async def test_a_task_larger_than_the_machine_gets_it_to_itself(any_database: Database) -> None:

@@ -28,7 +28,7 @@ def test_what_globs_of_nextflow_match_is_in_its_work_directory(site: Site) -> No
     site.write(
         f"{work}/.command.run",
         "cd /work; bash .command.sh > .command.out 2> .command.err; echo $? > .exitcode\n"
-        "mkdir -p qc; echo q > qc/part1.txt; echo q > qc/other.txt; echo logged\n",
+        "mkdir qc; echo q > qc/part1.txt; echo q > qc/other.txt; echo logged\n",
     )
     task = site.run("nextflow")
     assert task["state"] == "COMPLETE", task["logs"]

@@ -1,4 +1,4 @@
-"""Whether one path lies inside another, as text: links are for whoever opens the file to resolve."""
+"""Paths as text, of the host and of containers: links are for whoever opens the file to resolve."""
 
 import posixpath
 
@@ -9,6 +9,20 @@ def within(path: str, root: str) -> bool:
         return False
     inner, outer = posixpath.normpath("/" + path.lstrip("/")), posixpath.normpath(root)
     return outer in ("/", inner) or inner.startswith(outer + "/")
+
+
+# A mount over one of these would show a step another system than the one it runs on.
+KERNEL_PLACES = ("/proc", "/sys", "/dev")
+
+
+def unmountable(path: str) -> str:
+    """Why nothing of a task's can be at this path in a container, to follow what names it; empty if it can."""
+    if not path.startswith("/") or "\0" in path:
+        return f"needs an absolute path in the container, not {path[:200]!r}"
+    if posixpath.normpath("/" + path.lstrip("/")) == "/":
+        return "would replace the container's whole file system: choose a directory below /"
+    place = next((place for place in KERNEL_PLACES if within(path, place)), "")
+    return f"lies under {place}, which belongs to the kernel: choose another path" if place else ""
 
 
 INCOMING = ".incoming"

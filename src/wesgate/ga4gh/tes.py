@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from wesgate.core import codec
 from wesgate.core.errors import InvalidRequest
+from wesgate.core.paths import unmountable
 from wesgate.core.spec import Input, Lane, Output, Policy, Resources, Step, TaskSpec
 from wesgate.ga4gh import dialects, parameters, strict
 from wesgate.ga4gh.dialects import Asking
@@ -26,6 +27,15 @@ CONTENT_LIMIT = 1 << 20
 
 Name = Annotated[str, Field(max_length=4096)]
 ContainerPath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
+
+
+def _can_be_mounted(path: str) -> str:
+    if reason := unmountable(path):
+        raise ValueError(reason)
+    return path
+
+
+MountedPath = Annotated[ContainerPath, AfterValidator(_can_be_mounted)]
 Short = Annotated[str, Field(max_length=65536)]
 # A whole number stays one: py-tes refuses `cpu_cores: 2.0`.
 Amount = Annotated[int | float, Field(ge=0, le=1_000_000)]
@@ -56,7 +66,7 @@ class TesInput(_Wire):
     name: Name | None = None
     description: Name | None = None
     url: Name | None = None
-    path: ContainerPath
+    path: MountedPath
     type: Literal["FILE", "DIRECTORY"] = "FILE"
     content: str | None = None
     streamable: bool | None = None
@@ -76,7 +86,7 @@ class TesOutput(_Wire):
     name: Name | None = None
     description: Name | None = None
     url: Annotated[str, Field(min_length=1, max_length=4096)]
-    path: ContainerPath
+    path: MountedPath
     path_prefix: ContainerPath | None = None
     type: Literal["FILE", "DIRECTORY"] = "FILE"
 
@@ -98,8 +108,8 @@ class TesExecutor(_Wire):
     command: Annotated[list[Short], Field(min_length=1, max_length=10_000)]
     workdir: ContainerPath | None = None
     stdin: ContainerPath | None = None
-    stdout: ContainerPath | None = None
-    stderr: ContainerPath | None = None
+    stdout: MountedPath | None = None
+    stderr: MountedPath | None = None
     env: dict[str, Short] | None = None
     ignore_error: bool | None = None
 
@@ -131,7 +141,7 @@ class TesTask(_Wire):
     outputs: Annotated[list[TesOutput], Field(max_length=100_000)] | None = None
     resources: TesResources | None = None
     executors: Annotated[list[TesExecutor], Field(min_length=1, max_length=1000)]
-    volumes: Annotated[list[ContainerPath], Field(max_length=1000)] | None = None
+    volumes: Annotated[list[MountedPath], Field(max_length=1000)] | None = None
     tags: Tags | None = None
 
 

@@ -24,7 +24,7 @@ from wesgate.worker.faults import Fault, Fenced, Missing, StepFault, Stopped
 from wesgate.worker.files.deliver import deliver
 from wesgate.worker.files.inside import real_directory, refuse_moved
 from wesgate.worker.files.localize import localize, output_directories, refuse_unsupported_outputs
-from wesgate.worker.files.mounts import Mount, plan, writable_directories
+from wesgate.worker.files.mounts import Mount, made_beforehand, plan
 from wesgate.worker.files.places import container_path, places
 from wesgate.worker.files.points import Points
 from wesgate.worker.files.transfers import transfers
@@ -94,7 +94,7 @@ class Work:
                 self.points.link(mounts, self.allowed.own)
             else:
                 self.points.make(mounts)
-            self.points.folders(mounts, (path for path, _ in writable_directories(self.spec)))
+            self.points.folders(mounts, made_beforehand(self.spec))
             self.system_logs += runtime.prepare()
             self.interrupts.check()
             self._steps_and_outputs(runtime, mounts)
@@ -253,6 +253,8 @@ def with_workdirs(spec: TaskSpec, given: list[Mount], *, plain: bool) -> TaskSpe
     wanted = []
     for step in spec.steps:
         if not step.workdir:
+            continue
+        if posixpath.normpath(step.workdir) in ("/", "//"):
             continue
         path = container_path(step.workdir, "a step's working directory")
         there = Path(path).is_dir() if plain else any(within(path, place) for place in PROGRAM_PLACES)

@@ -38,13 +38,30 @@ def fixed_part(path: str) -> str:
 
 def writable_directories(spec: TaskSpec) -> list[tuple[str, str]]:
     """Each directory that steps must be able to write in, with what needs it."""
-    wanted = [(volume, f"volume {volume}") for volume in spec.volumes]
+    return [*_of_steps(spec), *_of_outputs(spec)]
+
+
+def made_beforehand(spec: TaskSpec) -> list[str]:
+    """Those that are there when the first step begins. What an output needs below a working directory is the step's own
+    to make: it would find the directory there, and a plain `mkdir` of it failed."""
+    work = [step.workdir for step in spec.steps if step.workdir]
+    below = [path for path, _ in _of_outputs(spec) if not any(within(path, folder) for folder in work)]
+    return [*(path for path, _ in _of_steps(spec)), *below]
+
+
+def _of_outputs(spec: TaskSpec) -> list[tuple[str, str]]:
+    wanted = []
     for output in spec.outputs:
         what = f"output {output.path}"
         if output.type is FileType.FILE or has_wildcards(output.path):
             wanted.append((fixed_part(output.path), what))
         elif scheme(output.url) != "file":
             wanted.append((output.path, what))
+    return wanted
+
+
+def _of_steps(spec: TaskSpec) -> list[tuple[str, str]]:
+    wanted = [(volume, f"volume {volume}") for volume in spec.volumes]
     for number, step in enumerate(spec.steps):
         streams = {"stdout": step.stdout, "stderr": step.stderr}
         wanted += [

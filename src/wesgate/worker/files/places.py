@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from wesgate.core.paths import within
+from wesgate.core.paths import unmountable, within
 from wesgate.core.spec import TaskSpec
 from wesgate.worker.faults import Fault
 
@@ -21,9 +21,6 @@ READABLE = {
     "run-.*": re.compile(r"attempt-[0-9]+|attachments|downloads"),
     "wg-.*": re.compile(r"files|logs"),
 }
-
-# A mount over one of these would show a step another system than the one it runs on.
-KERNEL_PLACES = ("/proc", "/sys", "/dev")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +108,6 @@ def host_path(url: str) -> str:
 
 def container_path(path: str, what: str) -> str:
     """A container path in one spelling. It is absolute, not `/`, and not where the kernel shows its own files."""
-    if not path.startswith("/") or "\0" in path:
-        raise Fault(f"{what} needs an absolute path in the container, not {path!r}")
-    clean = "/" + posixpath.normpath(path).lstrip("/")
-    if clean == "/":
-        raise Fault(f"{what} would replace the container's whole file system: choose a directory below /")
-    if any(within(clean, place) for place in KERNEL_PLACES):
-        raise Fault(f"{what} lies under {clean.split('/')[1]!r}, which belongs to the kernel: choose another path")
-    return clean
+    if reason := unmountable(path):
+        raise Fault(f"{what} {reason}")
+    return "/" + posixpath.normpath(path).lstrip("/")
