@@ -14,9 +14,9 @@ import pytest
 
 from tests.api.conftest import TES
 from tests.builders import HELLO, a_task, execute
-from wesgate.api import streams
 from wesgate.api.dependencies import Context
-from wesgate.api.streams import Growing, Stream
+from wesgate.api.tes import streams
+from wesgate.api.tes.streams import Growing, Stream
 from wesgate.core.owner import Caller
 from wesgate.db.session import Database
 

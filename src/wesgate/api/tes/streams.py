@@ -19,8 +19,8 @@ from starlette.responses import StreamingResponse
 from wesgate.api.auth import caller
 from wesgate.api.dependencies import Context, context, row_id, single
 from wesgate.api.events import KEEP_ALIVE_S
-from wesgate.api.live import STREAMS, log_path
 from wesgate.api.logs import INERT, open_log, send_log
+from wesgate.api.tes.live import STREAMS, log_path
 from wesgate.core.errors import InvalidRequest, NotFound, Unavailable
 from wesgate.core.owner import Caller
 from wesgate.core.states import TERMINAL

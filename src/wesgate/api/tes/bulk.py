@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from wesgate.api import asked, described
 from wesgate.api.auth import caller
 from wesgate.api.body import LARGE_BYTES, read_json, worked_out
 from wesgate.api.dependencies import Context, context, idempotency_key, send
+from wesgate.api.tes import asked, described
 from wesgate.core import codec
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.failpoints import failpoint
