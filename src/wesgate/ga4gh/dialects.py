@@ -148,7 +148,7 @@ def of_answer(submitter: str, asking: Asking) -> Dialect:
 
 def shown(state: str, submitter: str, asking: Asking) -> str:
     """A state as the asker can bear it."""
-    if state not in FOLDED:
+    if not asking.set_to and not may_be_folded(state, submitter):
         return state
     return of_answer(submitter, asking).states.get(State(state), state)
 
@@ -160,5 +160,12 @@ def _asking(asking: Asking) -> Dialect:
     return UNKNOWN
 
 
-FOLDED: frozenset[str] = frozenset(state for dialect in DIALECTS for state in dialect.states)
-"""The states that are not shown to everybody as they are."""
+# Tasks of nobody in the table are folded by how they are asked for, if a dialect goes by that.
+_FOLDED: frozenset[tuple[str, str]] = frozenset(
+    (state, name) for one in DIALECTS for state in one.states for name in (one.name, *([""] if one.agent else []))
+)
+
+
+def may_be_folded(state: str, submitter: str) -> bool:
+    """Whether anybody is shown another state than this of a submitter's task; no, for nearly every poll."""
+    return (state, submitter) in _FOLDED

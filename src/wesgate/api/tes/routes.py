@@ -18,7 +18,7 @@ from wesgate.core.failpoints import failpoint
 from wesgate.core.owner import Caller
 from wesgate.db import tasks
 from wesgate.ga4gh import parameters, service_info, strict
-from wesgate.ga4gh.dialects import FOLDED, Asking, shown
+from wesgate.ga4gh.dialects import Asking, may_be_folded, shown
 from wesgate.ga4gh.views import Task, View, encode, minimal, render
 
 router = APIRouter(tags=["TES"])
@@ -82,7 +82,7 @@ async def get_task(request: Request, task_id: str) -> Response:
     wanted = row_id(task_id)
     if view is View.MINIMAL:
         state, submitter = await tasks.status(found.database, who, wanted)
-        if state in FOLDED:
+        if found.submitter or may_be_folded(state, submitter):
             state = shown(state, submitter, asked.asking(request, found))
         return Response(minimal(wanted, state), media_type="application/json")
     (task,) = await _shown(found, view, [await tasks.get(found.database, who, wanted)], asked.asking(request, found))
