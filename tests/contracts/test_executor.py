@@ -84,26 +84,6 @@ async def test_an_environment_is_in_no_argument_list(ground: Ground) -> None:
     await ground.end(handle)
 
 
-async def test_a_step_starts_in_its_working_directory(ground: Ground) -> None:
-    work = f"{ground.inside}/work dir"
-    seen = await ground.run(ground.task(ground.sh("pwd; echo made > here", workdir=work), volumes=(work,)))
-    assert said(seen) == f"{work}\n", seen
-
-
-async def test_what_outputs_need_below_a_working_directory_is_for_the_step_to_make(ground: Ground) -> None:
-    work = f"{ground.inside}/work"
-    output = Output(f"{work}/qc/a.txt", f"file://{ground.data}/a.txt")
-    step = ground.sh("mkdir qc && echo good > qc/a.txt", workdir=work)
-    seen = await ground.run(ground.task(step, volumes=(work,), outputs=(output,)))
-    assert seen.state is State.COMPLETE, seen
-    assert (ground.data / "a.txt").read_text() == "good\n"
-
-
-async def test_the_root_can_be_a_working_directory(ground: Ground) -> None:
-    seen = await ground.run(ground.task(ground.sh("pwd", workdir="/")))
-    assert said(seen) == "/\n", seen
-
-
 async def test_stdin_comes_from_a_file_of_an_earlier_step(ground: Ground) -> None:
     second = Step(IMAGE, ("cat",), stdin=f"{ground.inside}/f")
     seen = await ground.run(ground.task("echo given > $I/f", second, volumes=(ground.inside,)))

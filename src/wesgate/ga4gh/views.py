@@ -60,10 +60,9 @@ def minimal(task_id: UUID | str, state: str) -> bytes:
 
 
 def render(view: View, task: Task, asking: Asking, price_per_hour_usd: float | None = None) -> dict[str, Any]:
-    """A view of a task for whoever asks. `price_per_hour_usd`: what an hour of a task costs, if that is to be told."""
+    """The BASIC or FULL view of a task for whoever asks. `price_per_hour_usd`: what an hour of a task costs, if that is
+    to be told."""
     state = dialects.shown(task.state, task.submitter, asking)
-    if view is View.MINIMAL:
-        return {"id": str(task.id), "state": state}
     shown = dict(task.document)
     if view is View.BASIC:
         shown["inputs"] = [_without(file, "content") for file in shown.get("inputs", ())]

@@ -63,7 +63,7 @@ class Remote:
             try:
                 with path.open("wb") as file:
                     return objects.download(entry.location, file.fileno(), transfer)
-            except objects.Missing:
+            except objects.NoSuchObject:
                 if entry.size:
                     raise
                 # Its key ends in a slash: it only shows a directory.

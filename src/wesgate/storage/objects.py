@@ -80,7 +80,7 @@ _WORDS = (
 _RETRIED = frozenset({"408", "429", "500", "502", "503", "504"})
 
 
-class Missing(Refused):
+class NoSuchObject(Refused):
     """There is no such object."""
 
 
@@ -290,7 +290,7 @@ def reason(error: Exception) -> Refused:
         return Refused("there is no such bucket")
     match type(error).__name__:
         case "FileNotFoundError":
-            return Missing("there is no such object")
+            return NoSuchObject("there is no such object")
         case "PermissionDeniedError" | "UnauthenticatedError":
             said = f"{status} {code}".strip()
             return Refused(f"the store refuses access ({said}): what it is reached with does not allow this")

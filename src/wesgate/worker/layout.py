@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wesgate.core.codec import dump, load
+from wesgate.core.codec import dump, load, storable
 from wesgate.core.report import TAIL_BYTES, StepLog, TaskReport
 from wesgate.core.spec import Fetching, TaskSpec
 from wesgate.core.states import State
@@ -260,7 +260,6 @@ def is_locked(attempt: Attempt) -> bool:
 def tail(path: Path) -> str:
     """The end of a stream, as text whatever its bytes are; empty if there is no such file."""
     with suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        # Postgres cannot store a zero byte in text.
         file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-        return file.read(TAIL_BYTES).decode("utf-8", errors="replace").replace("\x00", "\ufffd")
+        return str(storable(file.read(TAIL_BYTES).decode("utf-8", errors="replace")))
     return ""

@@ -14,7 +14,8 @@ import pytest
 
 from tests.doubles.web import OK, Web, moved, read_head, secured, serving, trusted
 from wesgate.storage.connections import Network
-from wesgate.storage.http import Bounds, FetchFailed, fetch
+from wesgate.storage.http import FetchFailed, fetch
+from wesgate.storage.patience import Bounds
 
 PUBLIC = "93.184.216.34"
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.doubles.web import Web, serving
 from wesgate.storage.connections import Network
-from wesgate.storage.http import Bounds, FetchFailed, fetch
+from wesgate.storage.http import FetchFailed, fetch
+from wesgate.storage.patience import Bounds
 
 DATA = b"0123456789"
 TAG = 'ETag: "v1"'

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.api.logs import open_log
+from wesgate.core.codec import storable
 from wesgate.core.errors import NotFound
 from wesgate.core.report import TAIL_BYTES
 from wesgate.core.states import State
@@ -57,7 +58,6 @@ def _tail(files: Path, path: str) -> str | None:
             return None
         with file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
-            # without zero bytes, as in stored reports
-            return file.read(TAIL_BYTES).decode("utf-8", errors="replace").replace("\0", "\ufffd")
+            return str(storable(file.read(TAIL_BYTES).decode("utf-8", errors="replace")))
     except (OSError, NotFound):
         return None

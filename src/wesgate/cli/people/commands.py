@@ -92,11 +92,9 @@ def logs(
     """Print the log of a run's engine, or of one of its tasks."""
     from wesgate.cli.people.find import find_run
     from wesgate.cli.people.logs import Source
-    from wesgate.cli.remote.streams import print_logs
+    from wesgate.cli.remote.streams import chosen, print_logs
 
-    if follow and as_json:
-        raise UsageProblem("--follow prints as it comes and --json prints one document: choose one")
-    names = [name for name, chosen in (("stdout", stdout), ("stderr", stderr)) if chosen] or ["stdout", "stderr"]
+    names = chosen(stdout=stdout, stderr=stderr, follow=follow, as_json=as_json)
     with connected(url, token) as client:
         source = Source(client, find_run(client, run), task, names)
         if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,8 +22,5 @@ def connected(url: str, token: str) -> Iterator[WesClient]:
     from wesgate.cli.people.client import WES, WesClient
     from wesgate.cli.remote.connection import Connection
 
-    server = Connection(url, WES, token)
-    try:
+    with closing(Connection(url, WES, token)) as server:
         yield WesClient(server)
-    finally:
-        server.close()

@@ -9,12 +9,20 @@ from dataclasses import dataclass, field
 
 import typer
 
+from wesgate.cli.errors import UsageProblem
 from wesgate.cli.remote.connection import LOG_WINDOW
 from wesgate.cli.remote.waiting import patiently, poll
 from wesgate.cli.text import clean
 
 FEW = 2
 """So many empty streams are each told of; of more it is only said if all are empty."""
+
+
+def chosen(*, stdout: bool, stderr: bool, follow: bool, as_json: bool) -> list[str]:
+    """The streams that the options of a `logs` command mean."""
+    if follow and as_json:
+        raise UsageProblem("--follow prints as it comes and --json prints one document: choose one")
+    return [name for name, is_meant in (("stdout", stdout), ("stderr", stderr)) if is_meant] or ["stdout", "stderr"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,13 +101,11 @@ def logs(
 
     Servers other than wesgate have only the part of it that their task documents hold.
     """
-    from wesgate.cli.remote.streams import print_logs
+    from wesgate.cli.remote.streams import chosen, print_logs
     from wesgate.cli.tasks.find import find_task
     from wesgate.cli.tasks.logs import Source
 
-    if follow and as_json:
-        raise UsageProblem("--follow prints as it comes and --json prints one document: choose one")
-    names = [name for name, chosen in (("stdout", stdout), ("stderr", stderr)) if chosen] or ["stdout", "stderr"]
+    names = chosen(stdout=stdout, stderr=stderr, follow=follow, as_json=as_json)
     with connected(url, token) as client:
         source = Source(client, find_task(client, task), names, step, attempt or 0)
         if as_json:

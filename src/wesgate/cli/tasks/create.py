@@ -44,6 +44,9 @@ Exit codes:
 """
 
 Pairs = list[str] | None
+Key = Annotated[
+    str, typer.Option("--key", help="Idempotency-Key, to send again what may have come through.", show_default=False)
+]
 
 TOGETHER = 1000
 """So many tasks wesgate takes at once."""
@@ -81,10 +84,7 @@ def create(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Submit nothing: say what would become of it.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait quietly until all have ended.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what the task prints until it ends.")] = False,
-    key: Annotated[
-        str,
-        typer.Option("--key", help="Idempotency-Key, to send again what may have come through.", show_default=False),
-    ] = "",
+    key: Key = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     as_json: Json = False,

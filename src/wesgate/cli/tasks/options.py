@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,8 +26,5 @@ def connected(url: str, token: str) -> Iterator[TesClient]:
     from wesgate.cli.remote.connection import Connection
     from wesgate.cli.tasks.client import TES, TesClient
 
-    server = Connection(url, TES, token)
-    try:
+    with closing(Connection(url, TES, token)) as server:
         yield TesClient(server)
-    finally:
-        server.close()

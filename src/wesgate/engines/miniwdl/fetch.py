@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from wesgate.storage.connections import Network
-from wesgate.storage.http import Bounds, FetchFailed, fetch
+from wesgate.storage.http import FetchFailed, fetch
+from wesgate.storage.patience import Bounds
 from wesgate.storage.target import redacted
 
 DOCUMENT_BYTES = 10 * 1024 * 1024

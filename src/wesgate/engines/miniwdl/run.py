@@ -26,7 +26,8 @@ from wesgate.engines.miniwdl.request import RUN_TAG
 from wesgate.engines.miniwdl.verdict import Fault, Result
 from wesgate.engines.miniwdl.watch import Watch
 from wesgate.storage.connections import Network
-from wesgate.storage.http import Bounds, FetchFailed
+from wesgate.storage.http import FetchFailed
+from wesgate.storage.patience import Bounds
 
 STDERR_LINES = 20
 STDERR_BYTES = 4096
