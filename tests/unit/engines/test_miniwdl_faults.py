@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,22 @@ async def test_canceling_a_run_cancels_its_tasks(site: Site, tes: TesDouble, gat
     await site.engine.cancel(handle)
     seen = await site.finish(handle)
     assert seen.state is State.CANCELED
+    assert [task.state for task in tes.tasks.values()] == ["CANCELED"]
+
+
+async def test_a_stop_is_heeded_though_another_thread_of_the_head_got_the_signal(
+    site: Site, tes: TesDouble, gate: Gate
+) -> None:
+    # The thread that waits for the calls is then not woken by it, as when it comes just before the wait begins.
+    handle = await site.begin(site.spec(SLOW, gate.params))
+    await gate.reached(tes)
+    head = site.queue.heads[head_task(handle)]
+    assert head.process
+    main = head.process.pid
+    other = max(int(thread.name) for thread in Path(f"/proc/{main}/task").iterdir())
+    assert other != main
+    os.kill(other, signal.SIGTERM)
+    assert "told to stop" in failed(await site.finish(handle), State.SYSTEM_ERROR)
     assert [task.state for task in tes.tasks.values()] == ["CANCELED"]
 
 

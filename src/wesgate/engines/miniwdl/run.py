@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from wesgate.storage.connections import Network
 from wesgate.storage.http import FetchFailed
 from wesgate.storage.patience import Bounds
 
+HEED_S = 0.5
+"""The longest that a signal to stop may go unheeded."""
+
 STDERR_LINES = 20
 STDERR_BYTES = 4096
 
@@ -38,12 +42,21 @@ Download = Generator[dict[str, Any], dict[str, Any], None]
 def run_workflow(directory: Path, plan: HeadPlan, head_attempt: str) -> Result:
     """Run to the end; whatever happens is in the result. Call it on the main thread: it takes the signals."""
     log = logging.getLogger("wesgate")
-    with TerminationSignalFlag(log) as terminating:
+
+    def run() -> Result:
         try:
             return _run(directory, plan, head_attempt, terminating)
         except Exception as error:  # what miniwdl may raise has no end, and each must end the run with its reason
             log.debug("the run failed", exc_info=True)
             return explain(error, Path(directory))
+
+    with TerminationSignalFlag(log) as terminating, ThreadPoolExecutor(1, "run") as pool:
+        running = pool.submit(run)
+        # A signal that comes just before a wait begins, or to another thread, does not end the wait; only the main
+        # thread takes signals, and miniwdl's waits have no limit.
+        while not wait([running], HEED_S).done:
+            pass
+        return running.result()
 
 
 def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callable[[], bool]) -> Result:
