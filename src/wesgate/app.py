@@ -7,11 +7,13 @@ from typing import Any
 from fastapi import FastAPI, Response
 
 from wesgate import __version__
-from wesgate.api import problems, routing, wes
+from wesgate.api import problems, routing
 from wesgate.api.dependencies import Context
 from wesgate.api.limits import BodyLimit
 from wesgate.api.origin import OwnOrigin
-from wesgate.api.tes import described, routes
+from wesgate.api.tes import described
+from wesgate.api.tes import routes as tes
+from wesgate.api.wes import routes as wes
 
 WES_BASE = "/ga4gh/wes/v1"
 TES_BASES = ("/ga4gh/tes/v1", "/v1")
@@ -38,7 +40,7 @@ def create_app(context: Context | None, *, body_bytes: int = 1 << 30) -> FastAPI
     app.add_middleware(BodyLimit, limit=body_bytes)
     app.add_middleware(OwnOrigin, urls=context.own_urls if context else ())
     for base in TES_BASES:
-        routing.add(app, routes.router, base, described=base == TES_BASES[0])
+        routing.add(app, tes.router, base, described=base == TES_BASES[0])
     routing.add(app, wes.router, WES_BASE)
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     return app

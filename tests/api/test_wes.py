@@ -65,7 +65,8 @@ async def test_engine_parameters_that_the_engine_does_not_take_are_refused(clien
     form = FORM | {"workflow_engine_parameters": '{"retires": "2"}'}
     answer = await client.post(f"{WES}/runs", data=form, files=[MAIN])
     assert answer.status_code == 400
-    assert answer.json()["msg"] == "workflow_engine_parameters: miniwdl takes retries, fast, name"
+    known = "inputs_url, output_to, delete_after, resume, retries, fast, name"
+    assert answer.json()["msg"] == f"workflow_engine_parameters: a run of miniwdl takes {known}"
     assert (await client.get(f"{WES}/runs")).json()["runs"] == []
 
 
@@ -86,7 +87,7 @@ async def test_engine_parameters_are_told_by_service_info(client: httpx.AsyncCli
     info = (await client.get(f"{WES}/service-info")).json()
     assert not faults("wes", "ServiceInfo", info)
     names = [one["name"] for one in info["default_workflow_engine_parameters"]]
-    assert names == ["retries", "fast", "name"]
+    assert names == ["inputs_url", "output_to", "delete_after", "resume", "retries", "fast", "name"]
 
 
 async def test_an_accepted_run_is_not_marked_as_coming_in(client: httpx.AsyncClient, files: Path) -> None:

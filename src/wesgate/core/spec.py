@@ -141,10 +141,31 @@ class TaskSpec:
     live: tuple[str, ...] = ()
 
 
+class DeleteAfter(StrEnum):
+    """After which ends of a run its intermediate files are removed."""
+
+    NEVER = "never"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class RunTerms:
+    """What a run asks of this service, whatever its engine. `inputs_url`: where its inputs come from, under those that
+    it carries; `output_to`: the URL below which its outputs are put; `resume`: the run whose finished work it may use
+    (32 hex)."""
+
+    inputs_url: str = ""
+    output_to: str = ""
+    delete_after: DeleteAfter = DeleteAfter.NEVER
+    resume: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run as an engine gets it. `directory` is the run's own, absolute; `workflow_url` is an http(s) URL or a
-    path inside `directory`/attachments."""
+    """One run as an engine gets it. `directory` is the run's own, absolute; `workflow_url` is as `sources` reads it: a
+    path inside `directory`/attachments, or a URL."""
 
     id: UUID
     owner: str
@@ -152,6 +173,7 @@ class RunSpec:
     workflow_url: str
     params: Mapping[str, Any]
     engine_parameters: Mapping[str, str] = field(default_factory=dict)
+    terms: RunTerms = field(default_factory=RunTerms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Label,
     LargeBinary,
     MetaData,
     Text,
@@ -24,7 +25,7 @@ from sqlalchemy import (
     literal_column,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
 
 from wesgate.core.states import State
@@ -100,18 +101,35 @@ def _shared(table: str) -> tuple[CheckConstraint | Index, ...]:
     )
 
 
+def _listed(table: str) -> tuple[Index, ...]:
+    """The indexes of what clients list by state, by the beginning of a name and by tag."""
+    begin: Label[str] = literal_column("left(name, 64)", Text()).label("begin")
+    return (
+        Index(f"ix_{table}_state", "owner_id", "state", text("created_at DESC"), text("id DESC")),
+        Index(f"ix_{table}_name", "owner_id", begin, postgresql_ops={"begin": "text_pattern_ops"}),
+        Index(f"ix_{table}_tags", "tags", postgresql_using="gin"),
+    )
+
+
 class RunRow(Wanted, Base):
-    """One WES run. `tags` is a copy of the document's, for the index; `directory` is relative to the shared root."""
+    """One WES run. `tags` is a copy of the document's, for the index; `directory` is relative to the shared root;
+    `words` is what a search finds it by; `settle_at` is when something is to be done about a run that ended."""
 
     __tablename__ = "runs"
     __table_args__ = (
         *_shared("runs"),
+        *_listed("runs"),
+        Index("ix_runs_words", "words", postgresql_using="gin"),
+        Index("ix_runs_settle", "settle_at", postgresql_where=text("settle_at IS NOT NULL")),
         Index("uq_runs_key", "owner_id", "idempotency_key", unique=True,
               postgresql_where=text("idempotency_key IS NOT NULL")),
     )  # fmt: skip
 
     directory: Mapped[str]
+    name: Mapped[str] = mapped_column(server_default="")
     tags: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    words: Mapped[str] = mapped_column(TSVECTOR, server_default=text("''::tsvector"))
+    settle_at: Mapped[datetime | None]
     idempotency_key: Mapped[str | None]
     body_digest: Mapped[str | None]
 
@@ -133,10 +151,7 @@ class TaskRow(Wanted, Base):
             "ix_tasks_placed", "backend", "lane",
             postgresql_where=text("admitted_at IS NOT NULL AND ended_at IS NULL"),
         ),
-        Index("ix_tasks_state", "owner_id", "state", text("created_at DESC"), text("id DESC")),
-        Index("ix_tasks_name", "owner_id", literal_column("left(name, 64)").label("begin"),
-              postgresql_ops={"begin": "text_pattern_ops"}),
-        Index("ix_tasks_tags", "tags", postgresql_using="gin"),
+        *_listed("tasks"),
         Index("uq_tasks_key", "owner_id", "idempotency_key", unique=True,
               postgresql_where=text("idempotency_key IS NOT NULL")),
         Index("uq_tasks_token", "token_hash", unique=True, postgresql_where=text("token_hash IS NOT NULL")),
@@ -205,6 +220,36 @@ class AuditRow(Base):
     owner_id: Mapped[UUID]
     action: Mapped[str]
     row_id: Mapped[UUID]
+
+
+class WebhookRow(Base):
+    """Where an owner wants to be told of state changes of runs. No `states` means all; `secret` signs what is sent."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index("ix_webhooks_owner", "owner_id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("owners.id"))
+    url: Mapped[str]
+    secret: Mapped[str]
+    states: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class DeliveryRow(Base):
+    """One state change that a webhook has not been told of yet, written by the database itself."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index("ix_deliveries_due", "due_at"), Index("ix_deliveries_webhook", "webhook_id"))
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    run_id: Mapped[UUID]
+    state: Mapped[str]
+    detail: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    due_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    failures: Mapped[int] = mapped_column(server_default="0")
 
 
 class ServiceRow(Base):

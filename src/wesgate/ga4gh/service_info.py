@@ -27,14 +27,18 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class EngineParameter:
-    """A `workflow_engine_parameters` member that an engine takes. Its values are text, as typed clients want them."""
+    """A `workflow_engine_parameters` member that runs may carry. Its values are text, as typed clients want them; of
+    `choices`, if there are any."""
 
     name: str
     type: Literal["string", "integer", "boolean"]
     default: str
+    choices: tuple[str, ...] = ()
 
     def complaint(self, value: str) -> str:
         """What is wrong with a value; empty if nothing is."""
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(self.choices)}"
         match self.type:
             case "string":
                 return ""
@@ -66,9 +70,13 @@ def tes(about: About, storage: Sequence[str], parameters: Sequence[str]) -> dict
 
 
 def wes(
-    about: About, engines: Sequence[EngineInfo], counts: Mapping[str, int], protocols: Sequence[str]
+    about: About,
+    engines: Sequence[EngineInfo],
+    parameters: Sequence[EngineParameter],
+    counts: Mapping[str, int],
+    protocols: Sequence[str],
 ) -> dict[str, Any]:
-    """`ServiceInfo` of WES."""
+    """`ServiceInfo` of WES. `parameters` are those of every engine."""
     types: dict[str, list[str]] = {}
     for engine in engines:
         for name, versions in engine.types.items():
@@ -81,8 +89,7 @@ def wes(
         "workflow_engine_versions": {one.name: {"workflow_engine_version": [one.version]} for one in engines},
         "default_workflow_engine_parameters": [
             {"name": one.name, "type": one.type, "default_value": one.default}
-            for engine in engines
-            for one in engine.parameters
+            for one in (*parameters, *(one for engine in engines for one in engine.parameters))
         ],
         "system_state_counts": dict(counts),
         "auth_instructions_url": about.documentation_url,

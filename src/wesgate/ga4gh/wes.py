@@ -19,7 +19,7 @@ from wesgate.core import codec
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.report import RunReport, TaskReport
 from wesgate.core.spec import RunSpec
-from wesgate.ga4gh import strict
+from wesgate.ga4gh import run_parameters, strict
 from wesgate.ga4gh.tes import Tags
 from wesgate.ga4gh.views import timestamp
 
@@ -83,13 +83,15 @@ def is_relative(workflow_url: str) -> bool:
 
 def run_spec(run_id: UUID, owner: str, directory: PurePosixPath, document: Mapping[str, Any]) -> RunSpec:
     """A kept request as engines get it."""
+    parameters = document.get("workflow_engine_parameters", {})
     return RunSpec(
         id=run_id,
         owner=owner,
         directory=str(directory),
         workflow_url=document["workflow_url"],
         params=document.get("workflow_params", {}),
-        engine_parameters=document.get("workflow_engine_parameters", {}),
+        engine_parameters=run_parameters.of_engine(parameters),
+        terms=run_parameters.run_terms(parameters),
     )
 
 

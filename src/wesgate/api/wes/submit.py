@@ -1,4 +1,4 @@
-"""The routes of WES 1.1, at `/ga4gh/wes/v1`."""
+"""Accept a run: read the request, check what can be checked at once, write its attachments, make the row."""
 
 from __future__ import annotations
 
@@ -16,41 +16,18 @@ from starlette.datastructures import UploadFile
 
 from wesgate.api.auth import person
 from wesgate.api.body import read_json, worked_out
-from wesgate.api.dependencies import (
-    Context,
-    base_url,
-    context,
-    idempotency_key,
-    row_id,
-    send,
-    single,
-)
+from wesgate.api.dependencies import Context, context, idempotency_key, send
 from wesgate.api.form import read_form
-from wesgate.api.logs import send_log
-from wesgate.api.paging import page_size
 from wesgate.core.errors import Conflict, InvalidRequest, TooLarge
 from wesgate.core.failpoints import failpoint
-from wesgate.core.owner import Caller, Owner
+from wesgate.core.owner import Owner
 from wesgate.core.paths import INCOMING
-from wesgate.db import runs, tasks
-from wesgate.ga4gh import service_info, strict, wes
+from wesgate.db import runs
+from wesgate.ga4gh import run_parameters, strict, wes
 from wesgate.ga4gh.service_info import EngineInfo
-from wesgate.ga4gh.views import Task
 from wesgate.sources import attachments, urls
 
 router = APIRouter(tags=["WES"])
-
-DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
-INLINE_TASKS = 1000
-"""How many task logs a RunLog holds for clients that know no /tasks; the rest are there."""
-
-
-@router.get("/service-info")
-async def get_service_info(request: Request) -> Response:
-    """What this WES is, what it runs, and how many runs the caller has."""
-    found, who = context(request), await person(request)
-    counts = await runs.counts(found.database, who.owner)
-    return send(service_info.wes(found.about, found.engines, counts, ["file", "http", "https"]))
 
 
 @router.post("/runs")
@@ -65,89 +42,6 @@ async def run_workflow(request: Request) -> Response:
         body = await read_json(request)
         return await _accept(request, await worked_out(len(body), lambda: wes.read_run(strict.parse(body))), ())
     raise InvalidRequest("a run request is multipart/form-data, or application/json")
-
-
-@router.get("/runs")
-async def list_runs(request: Request) -> Response:
-    """The caller's runs, newest first."""
-    found, who = context(request), await person(request)
-    size = page_size(single(request, "page_size"), DEFAULT_PAGE, LARGEST_PAGE)
-    scope = f"runs {who.owner.id}"
-    place = found.pager.place(scope, single(request, "page_token"))
-    page = await runs.page(found.database, who.owner, place, size + 1)
-    shown = [wes.summary(run.id, run.state, run.tags, run.started_at, run.ended_at) for run in page[:size]]
-    return send({"runs": shown, "next_page_token": found.pager.token(scope, page, size)})
-
-
-@router.get("/runs/{run_id}/status")
-async def get_run_status(request: Request, run_id: str) -> Response:
-    """The state of one run."""
-    who, wanted = await person(request), row_id(run_id)
-    state = await runs.status(context(request).database, who.owner, wanted)
-    body = b'{"run_id":"%b","state":"%b"}' % (run_id.encode(), state.encode())
-    return Response(body, media_type="application/json")
-
-
-@router.get("/runs/{run_id}")
-async def get_run_log(request: Request, run_id: str) -> Response:
-    """One whole run, with its first task logs inline for WES 1.0 clients."""
-    found, who = context(request), await person(request)
-    run = await runs.get(found.database, who.owner, row_id(run_id))
-    base = base_url(request)
-    url = f"{base}/ga4gh/wes/v1/runs/{run.id}"
-    log = wes.engine_log(run.document["workflow_url"], run.report, run.detail, url, run.started_at, run.ended_at)
-    shown = wes.run_log(run.id, run.state, run.document, log, url, run.report.outputs)
-    inline = await tasks.of_run(found.database, run.id, None, INLINE_TASKS)
-    return send({**shown, "task_logs": [_task_log(base, run.id, task) for task in inline]})
-
-
-@router.get("/runs/{run_id}/tasks")
-async def list_tasks(request: Request, run_id: str) -> Response:
-    """The tasks of a run in the order they were made, as in its RunLog."""
-    found, who = context(request), await person(request)
-    run = await runs.get(found.database, who.owner, row_id(run_id))
-    size = page_size(single(request, "page_size"), DEFAULT_PAGE, LARGEST_PAGE)
-    scope = f"tasks of {run.id}"
-    place = found.pager.place(scope, single(request, "page_token"))
-    page = await tasks.of_run(found.database, run.id, place, size + 1)
-    shown = [_task_log(base_url(request), run.id, task) for task in page[:size]]
-    return send({"task_logs": shown, "next_page_token": found.pager.token(scope, page, size)})
-
-
-@router.get("/runs/{run_id}/tasks/{task_id}")
-async def get_task(request: Request, run_id: str, task_id: str) -> Response:
-    """One task of a run."""
-    run, task = await _run_and_task(request, run_id, task_id)
-    return send(_task_log(base_url(request), run.id, task))
-
-
-@router.post("/runs/{run_id}/cancel")
-async def cancel_run(request: Request, run_id: str) -> Response:
-    """Cancel a run; one that ended stays as it is."""
-    who = await person(request)
-    await runs.cancel(context(request).database, who.owner, row_id(run_id))
-    failpoint("api-cancel-committed")
-    return send({"run_id": run_id})
-
-
-@router.get("/runs/{run_id}/logs/{stream}")
-async def get_run_stream(request: Request, run_id: str, stream: str) -> Response:
-    """The engine's own stdout or stderr, as far as it has come. `Range` is served."""
-    found, who = context(request), await person(request)
-    run = await runs.get(found.database, who.owner, row_id(run_id))
-    streams = {"stdout": run.report.stdout, "stderr": run.report.stderr}
-    return await send_log(request, found.files, streams.get(stream, ""))
-
-
-@router.get("/runs/{run_id}/tasks/{task_id}/logs/{stream}")
-async def get_task_stream(request: Request, run_id: str, task_id: str, stream: str) -> Response:
-    """The stdout or stderr of a task's last step, as far as it has come. `Range` is served."""
-    _, task = await _run_and_task(request, run_id, task_id)
-    report = task.report or {}
-    directory, steps = report.get("directory", ""), report.get("steps", [])
-    known = directory and stream in ("stdout", "stderr")
-    path = f"{directory}/logs/{max(0, len(steps) - 1)}.{stream}" if known else ""
-    return await send_log(request, context(request).files, path)
 
 
 def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
@@ -168,9 +62,9 @@ def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
 
 
 def _check_parameters(engine: EngineInfo, given: Mapping[str, str]) -> None:
-    known = {parameter.name: parameter for parameter in engine.parameters}
+    known = {parameter.name: parameter for parameter in (*run_parameters.KNOWN, *engine.parameters)}
     if not set(given) <= set(known):
-        raise InvalidRequest(f"workflow_engine_parameters: {engine.name} takes {', '.join(known)}")
+        raise InvalidRequest(f"workflow_engine_parameters: a run of {engine.name} takes {', '.join(known)}")
     for name, value in given.items():
         if complaint := known[name].complaint(value):
             raise InvalidRequest(f"workflow_engine_parameters.{name} {complaint}")
@@ -244,14 +138,3 @@ def _digest(document: dict[str, Any], folder: Path) -> str:
         with path.open("rb") as file:
             told.update(hashlib.file_digest(file, "sha256").digest())
     return told.hexdigest()
-
-
-async def _run_and_task(request: Request, run_id: str, task_id: str) -> tuple[runs.Run, Task]:
-    found, who = context(request), await person(request)
-    run = await runs.get(found.database, who.owner, row_id(run_id))
-    task = await tasks.get(found.database, Caller(who.owner, run.id), row_id(task_id))
-    return run, task
-
-
-def _task_log(base: str, run_id: UUID, task: Task) -> dict[str, Any]:
-    return wes.task_log(task.id, task.document, task.report, task.detail, wes.task_urls(base, run_id, task.id))
