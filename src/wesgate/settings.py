@@ -86,7 +86,17 @@ class Storage(_Section):
 
 
 class Sources(_Section):
-    """What may be fetched by http(s), for runs and for tasks."""
+    """What may be fetched, for runs and for tasks."""
+
+    allowed: tuple[str, ...] = Field(
+        default=(),
+        description="the workflows that may be run: what their URLs begin with, git repositories, or sha256:… of what "
+        "was read; empty for all",
+    )
+    tree_max_mb: float = Field(
+        default=1000, gt=0, allow_inf_nan=False, description="MB of a workflow's repository or zip bundle, unpacked"
+    )
+    tree_timeout_s: Seconds = Field(default=300, description="seconds to fetch a workflow's repository or bundle")
 
     allow_private: bool = Field(
         default=False,
@@ -97,6 +107,14 @@ class Sources(_Section):
         default=3600, description="seconds for one http(s) input of a run, and for all those of a task together"
     )
     fetch_max_gb: float = Field(default=1000, gt=0, allow_inf_nan=False, description="GB of one http(s) input at most")
+
+    @field_validator("allowed")
+    @classmethod
+    def _can_be_compared(cls, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in allowed:
+            if not re.fullmatch(r"sha256:[0-9a-f]{64}|(https?|trs|s3|gs|az)://\S+", entry):
+                raise ValueError("must be beginnings of http(s), trs, s3, gs or az URLs, or sha256: with 64 hex digits")
+        return allowed
 
     @property
     def fetch_max_bytes(self) -> int:
@@ -164,6 +182,39 @@ class Tes(_Section):
     )
 
 
+class Wes(_Section):
+    """How the WES API answers."""
+
+    client: str = Field(
+        default="",
+        description="speak to every client as to this one (agc, dockstore, toil, …: docs/reference/wes.md); else to "
+        "each as it is recognized, and to all others in WES 1.1",
+    )
+
+
+class Runs(_Section):
+    """What becomes of runs that have ended."""
+
+    keep_days: float | None = Field(
+        default=None,
+        gt=0,
+        le=36500,
+        description="days for which the files of a run are kept after its end, outputs and logs among them; else for "
+        "ever. The run itself stays known",
+    )
+
+
+class Webhooks(_Section):
+    """How receivers are told of state changes of runs. Which hosts they may be is `sources.allow_private`, too."""
+
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=10, description="seconds that a receiver has to answer; what takes longer is told again later"
+    )
+    keep_h: float = Field(
+        default=72, gt=0, le=8760, description="hours for which a receiver that fails is told again and again"
+    )
+
+
 class Executors(_Section):
     """Where tasks run."""
 
@@ -175,6 +226,9 @@ class Miniwdl(_Section):
 
     task_concurrency: Annotated[int, Field(ge=1, le=200)] = Field(default=100, description="tasks of one run at a time")
     default_image: str = Field(default="ubuntu:22.04", description="for tasks that name none")
+    images: dict[str, str] = Field(
+        default_factory=dict, description="images to use in place of those that tasks name, each by its exact name"
+    )
     head_memory_gb: float = Field(
         default=4.0,
         gt=0.5,
@@ -229,6 +283,9 @@ class Settings(BaseSettings):
     sources: Sources = Sources()
     storage: Storage = Storage()
     tes: Tes = Tes()
+    wes: Wes = Wes()
+    runs: Runs = Runs()
+    webhooks: Webhooks = Webhooks()
     executors: Executors = Executors()
     engines: Engines = Engines()
 
@@ -259,9 +316,13 @@ def load(toml: Path | None = None, **given: Any) -> Settings:
     return _Settings(**given)
 
 
+OF_COMMANDS = ("url", "token", "output_to", "delete_after", "run_tags")
+"""What the commands for people read, beside the service's own settings."""
+
+
 def unknown_variables() -> list[str]:
     """The variables that begin as ours do and set nothing: misspelled ones, most likely."""
-    known = {*Settings.model_fields, "config", "url", "token"}
+    known = {*Settings.model_fields, "config", *OF_COMMANDS}
     named = [name for name in os.environ if name.startswith("WESGATE_") and not name.startswith("WESGATE_TEST_")]
     return [name for name in named if name.removeprefix("WESGATE_").lower().partition("__")[0] not in known]
 

@@ -6,14 +6,16 @@ import math
 import re
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
+
+Reader = Callable[[Any], Any]
 
 # What Postgres holds in no text: https://www.postgresql.org/docs/current/datatype-json.html
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -26,8 +28,8 @@ def dump(value: Any) -> dict[str, Any]:
 
 def load(kind: type[T], data: Mapping[str, Any]) -> T:
     """A JSON object as a dataclass of this kind; unknown keys are left out, so that a newer writer can be read."""
-    hints = _hints(typing.cast(Hashable, kind))
-    return kind(**{name: _typed(hints[name], value) for name, value in data.items() if name in hints})
+    readers = _readers(typing.cast(Hashable, kind))
+    return kind(**{name: _read(readers[name], value) for name, value in data.items() if name in readers})
 
 
 def storable(value: Any) -> Any:
@@ -50,13 +52,14 @@ def storable(value: Any) -> Any:
 def learn(*kinds: type) -> None:
     """Read the types of these dataclasses now rather than at their first load."""
     for kind in kinds:
-        _hints(typing.cast(Hashable, kind))
+        _readers(typing.cast(Hashable, kind))
 
 
 @cache
-def _hints(kind: Hashable) -> dict[str, Any]:
+def _readers(kind: Hashable) -> dict[str, Reader | None]:
+    """How the JSON of each field of a dataclass is read, worked out once: a list may hold thousands of them."""
     hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(typing.cast(Any, kind))}
+    return {field.name: _reader(hints[field.name]) for field in fields(typing.cast(Any, kind))}
 
 
 def _plain(value: Any) -> Any:
@@ -73,16 +76,20 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _typed(hint: Any, value: Any) -> Any:
+def _read(reader: Reader | None, value: Any) -> Any:
+    return value if reader is None or value is None else reader(value)
+
+
+def _reader(hint: Any) -> Reader | None:
+    """What makes JSON into this type; None for what JSON has itself."""
     origin = typing.get_origin(hint)
-    if value is None:
-        return None
     if origin is tuple:
-        return tuple(_typed(typing.get_args(hint)[0], item) for item in value)
+        inner = _reader(typing.get_args(hint)[0])
+        return lambda value: tuple(_read(inner, item) for item in value)
     if origin in (types.UnionType, typing.Union):
-        return _typed(next(arg for arg in typing.get_args(hint) if arg is not type(None)), value)
+        return _reader(next(arg for arg in typing.get_args(hint) if arg is not type(None)))
     if is_dataclass(hint) and isinstance(hint, type):
-        return load(hint, value)
+        return partial(load, hint)
     if isinstance(hint, type) and issubclass(hint, Enum | UUID):
-        return hint(value)
-    return value
+        return hint
+    return None

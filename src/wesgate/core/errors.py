@@ -8,6 +8,7 @@
   x TooLarge            over a stated limit                   413
   x TooSlow             the request stopped arriving        408
   x Conflict            another request has this key          409
+    + KeyReused         and was not the same                  422
   x Unavailable         the database cannot answer now        503
   x Misconfigured       the service cannot start like this
   x BackendError
@@ -51,6 +52,10 @@ class TooSlow(WesgateError):
 
 class Conflict(WesgateError):
     """Another request was made under this key."""
+
+
+class KeyReused(Conflict):
+    """Another request was made under this key, and it was not the same."""
 
 
 class Unavailable(WesgateError):

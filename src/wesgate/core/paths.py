@@ -1,6 +1,7 @@
 """Paths as text, of the host and of containers: links are for whoever opens the file to resolve."""
 
 import posixpath
+import re
 
 
 def within(path: str, root: str) -> bool:
@@ -25,5 +26,11 @@ def unmountable(path: str) -> str:
     return f"lies under {place}, which belongs to the kernel: choose another path" if place else ""
 
 
+KEPT = re.compile(r"run-.*|wg-.*|cache", re.DOTALL)
+"""What in an owner's directory is the service's own: only it may write there, since heads and workers act on it."""
+
 INCOMING = ".incoming"
 """A file in the directory of a run that has no row yet."""
+
+OUTPUTS, OUTPUTS_LISTING = "outputs", "outputs.json"
+"""The outputs of a run that succeeded, in its directory, and what tells of each."""

@@ -34,12 +34,16 @@ class FileType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """What the operator lets be fetched over http(s). `allow_private`: also from hosts that are not public.
-    `timeout_s`: seconds for one input of a run, and for all those of a task together. `max_bytes`: of one input."""
+    """What the operator lets be fetched. `allow_private`: also from hosts that are not public. `timeout_s`: seconds for
+    one input of a run, and for all those of a task together. `max_bytes`: of one input. `tree_bytes` and
+    `tree_timeout_s` are for all files of a workflow together. `allowed`: the workflows that may be run, if not all."""
 
     allow_private: bool = False
     timeout_s: float = 3600.0
     max_bytes: int = 1_000_000_000_000
+    tree_bytes: int = 1_000_000_000
+    tree_timeout_s: float = 300.0
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

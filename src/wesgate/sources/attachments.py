@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import unicodedata
@@ -17,36 +16,32 @@ DEEPEST = 32
 _FORBIDDEN = frozenset('\\:*?"<>|\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')
 
 
-def check_name(name: str) -> tuple[str, ...]:
-    """The folders and file of an attachment's name, or InvalidRequest. Absolute names, `..`, what other systems read
-    as a separator or device, control characters and text-direction overrides are refused, not repaired."""
+def check_name(name: str, what: str = "an attachment's name") -> tuple[str, ...]:
+    """The folders and file of a name, or InvalidRequest. Absolute names, `..`, what other systems read as a separator
+    or device, control characters and text-direction overrides are refused, not repaired. `what` says whose it is."""
     segments = tuple(name.removeprefix("./").split("/"))
     if len(segments) > DEEPEST:
-        raise InvalidRequest(f"an attachment's name has more than {DEEPEST} folders")
+        raise InvalidRequest(f"{what} has more than {DEEPEST} folders")
     for segment in segments:
         if not _is_plain(segment):
-            raise InvalidRequest("an attachment's name must be relative, of plain file and folder names, without '..'")
+            raise InvalidRequest(f"{what} must be relative, of plain file and folder names, without '..'")
     return segments
 
 
-def check_names(names: Sequence[str]) -> list[tuple[str, ...]]:
+def check_names(names: Sequence[str], what: str = "an attachment's name") -> list[tuple[str, ...]]:
     """All names of one request: no two the same on any file system, none a folder of another."""
-    checked = [check_name(name) for name in names]
+    checked = [check_name(name, what) for name in names]
     folded = [tuple(unicodedata.normalize("NFC", segment).casefold() for segment in one) for one in checked]
     files = set(folded)
     if len(files) != len(folded):
-        raise InvalidRequest("two attachments have the same name")
+        raise InvalidRequest(f"{what} is there twice")
     if any(one[:depth] in files for one in folded for depth in range(1, len(one))):
-        raise InvalidRequest("one attachment's name is a folder of another's")
+        raise InvalidRequest(f"{what} is a folder of another's")
     return checked
 
 
-async def write(folder: Path, files: Sequence[tuple[tuple[str, ...], BinaryIO]], limit: int) -> None:
-    """Write the files under `folder`; TooLarge once they come to more than `limit` bytes."""
-    await asyncio.to_thread(_write, folder, files, limit)
-
-
-def _write(folder: Path, files: Sequence[tuple[tuple[str, ...], BinaryIO]], limit: int) -> None:
+def write(folder: Path, files: Sequence[tuple[tuple[str, ...], BinaryIO]], limit: int) -> None:
+    """Write the files under `folder`; TooLarge once they come to more than `limit` bytes. Not for the event loop."""
     left = limit
     for segments, source in files:
         source.seek(0, os.SEEK_END)

@@ -57,11 +57,26 @@ def get(
     target: Target, network: Network, patience: Patience, headers: Mapping[str, str]
 ) -> Iterator[http.client.HTTPResponse]:
     """Ask for a target; its answer, whose body is read with `explained` around. `headers` are more of the request's."""
+    with _asked("GET", target, network, patience, headers, b"") as answer:
+        yield answer
+
+
+def post(target: Target, network: Network, patience: Patience, headers: Mapping[str, str], body: bytes) -> int:
+    """Send a body to a target; the status of its answer. The rest of the answer is not read, however much it is."""
+    length = {"Content-Length": str(len(body))}
+    with _asked("POST", target, network, patience, {**headers, **length}, body) as answer:
+        return answer.status
+
+
+@contextmanager
+def _asked(
+    method: str, target: Target, network: Network, patience: Patience, headers: Mapping[str, str], body: bytes
+) -> Iterator[http.client.HTTPResponse]:
     proxy = proxy_of(target)
     with _wire(target, proxy, network, patience) as wire:
         with explained():
-            wire.send(_request(target, proxy, headers))
-            answer = wire.answer("GET")
+            wire.send(_request(method, target, proxy, headers) + body)
+            answer = wire.answer(method)
         with answer:
             yield answer
 
@@ -104,11 +119,11 @@ def explained() -> Iterator[None]:
         raise Broken(_words(error)) from error
 
 
-def _request(target: Target, proxy: Target | None, headers: Mapping[str, str]) -> bytes:
+def _request(method: str, target: Target, proxy: Target | None, headers: Mapping[str, str]) -> bytes:
     # A proxy forwards plain http and must be told all of the URL; https goes through it as if it were not there.
     forwarding = proxy if target.scheme == "http" else None
     lines = [
-        f"GET {target.bare if forwarding else target.path} HTTP/1.1",
+        f"{method} {target.bare if forwarding else target.path} HTTP/1.1",
         f"Host: {target.netloc}",
         "User-Agent: wesgate",
         "Accept: */*",
@@ -142,17 +157,32 @@ def _wire(target: Target, proxy: Target | None, network: Network, patience: Pati
         sock.close()
 
 
-def _direct(target: Target, network: Network, patience: Patience) -> socket.socket:
+def allowed_addresses(target: Target, network: Network, patience: Patience) -> Sequence[str]:
+    """The addresses of a target; `Refused` if one of them may not be connected to."""
     addresses = _addresses(target, network, patience)
     for address in addresses:
-        if not is_allowed(address, network.allow_private):
-            raise Refused(f"it {refusal(address)}")
-    return _connected(addresses, target.port, network, patience)
+        _check(address, network)
+    return addresses
+
+
+def check_written(target: Target, network: Network) -> None:
+    """`Refused` for a target whose host is written as an address that may not be connected to: all that can be known
+    where a proxy resolves names."""
+    if address := _written_address(target.host):
+        _check(address, network)
+
+
+def _check(address: str, network: Network) -> None:
+    if not is_allowed(address, network.allow_private):
+        raise Refused(f"it {refusal(address)}")
+
+
+def _direct(target: Target, network: Network, patience: Patience) -> socket.socket:
+    return _connected(allowed_addresses(target, network, patience), target.port, network, patience)
 
 
 def _to_proxy(target: Target, proxy: Target, network: Network, patience: Patience) -> socket.socket:
-    if (address := _written_address(target.host)) and not is_allowed(address, network.allow_private):
-        raise Refused(f"it {refusal(address)}")
+    check_written(target, network)
     try:
         return _connected(_addresses(proxy, network, patience), proxy.port, network, patience)
     except Broken as reason:
