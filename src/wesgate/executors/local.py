@@ -75,7 +75,8 @@ class LocalSettings:
     `network`: whether steps reach the network. `visible`: more host paths that the sandboxed process runtimes show,
     read-only. `private`: the service's own directories besides the files root, which no task may name or see.
     `fetching`: what http(s) inputs may be. `disk_gb`: what a task may write that asks for no disk, None without a
-    bound. `gpus`: devices that this machine has for tasks. `stores`: where objects are, with credentials.
+    bound. `gpus`: devices that this machine has for tasks. `stores`: where objects are, with credentials. `heads`: the
+    modules of engines' heads, which are loaded once for all heads that are `python -m MODULE` with this very Python.
     """
 
     runtime: str = "auto"
@@ -88,6 +89,7 @@ class LocalSettings:
     disk_gb: float | None = None
     gpus: int = 0
     stores: tuple[Store, ...] = field(default=(), repr=False)
+    heads: tuple[str, ...] = ()
 
 
 class LocalExecutor:
@@ -109,6 +111,10 @@ class LocalExecutor:
         self._runtime = ""
         self._limits = worker_limits(settings)
         self._workers = ForkServer(self._environment, settings.stores)
+        # Apart, so that the workers of tasks do not carry what heads are made of.
+        self._heads = (
+            ForkServer(self._environment, settings.stores, settings.heads) if settings.heads else self._workers
+        )
         self._secrets = Secrets()
         self._unreadable: set[Handle] = set()  # what the log was told of
         # Clearing waits for a container program, which may hang: it must not take the threads that all else needs.
@@ -137,7 +143,8 @@ class LocalExecutor:
     async def close(self) -> None:
         """Start no more workers; those that run go on."""
         self._clears.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._workers.close)
+        for workers in (self._workers, self._heads):
+            await asyncio.to_thread(workers.close)
 
     async def find(self, key: str, spec: TaskSpec) -> Handle | None:
         try:
@@ -210,7 +217,8 @@ class LocalExecutor:
                     raise Permanent(f"the attempt {key} was canceled before it was submitted")
                 write(attempt.order, self._order(key, spec))
                 failpoint("executor-directory")
-                self._workers.spawn(attempt.directory, lock)
+                workers = self._heads if spec.lane is Lane.HEAD else self._workers
+                workers.spawn(attempt.directory, lock)
                 failpoint("executor-spawned")
         finally:
             os.close(lock)

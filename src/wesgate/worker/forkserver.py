@@ -1,9 +1,9 @@
 """Start workers fast: a process with everything imported forks one for each order it gets.
 
-It speaks over the one socket it inherits. First come the stores of the site: their credentials must be in no file, no
-argument and no environment, where steps could find them, so workers get them by being forked. Then, for each order, a
-line with the attempt's directory, with the lock attached, and back a line with the worker's process id or what went
-wrong. It has no threads, ends when the socket is closed, and the workers outlive it as they outlive the service.
+It speaks over the one socket it inherits: for each order the attempt's directory, with the lock and a socket attached,
+and back a line with the worker's process id or what went wrong. From the attached socket the worker, and it alone,
+reads the stores of the site: this process never knows their credentials, and so nothing else that is forked from it
+does. It has no threads, ends when the socket is closed, and the workers outlive it as they outlive the service.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from wesgate.core.codec import learn
 from wesgate.core.report import StepLog
 from wesgate.core.spec import Fetching, Input, Output, Policy, Resources, Step, Store, TaskSpec
-from wesgate.worker.handover import receive_stores
+from wesgate.worker.handover import receive
 from wesgate.worker.layout import Limits, Order, StepRecord
 from wesgate.worker.main import main
+from wesgate.worker.warm import warm_up
 
-MESSAGE_BYTES = 8192
 
-
-def serve(channel: socket.socket) -> None:
-    """Fork a worker for each message until the other side is gone."""
-    stores = receive_stores(channel)
-    learn(Order, TaskSpec, Policy, Step, Input, Output, Resources, Limits, Fetching, StepRecord, StepLog)
+def serve(channel: socket.socket, modules: Sequence[str] = ()) -> None:
+    """Fork a worker for each message until the other side is gone. Heads that are one of these modules are forked, too,
+    each from its worker."""
+    learn(Order, TaskSpec, Policy, Step, Input, Output, Resources, Limits, Fetching, StepRecord, StepLog, Store)
+    warm = warm_up(modules)
     gc.collect()
     gc.freeze()  # a collection in a worker would copy the pages that all of them share
     # The kernel reaps children whose SIGCHLD is ignored.
@@ -38,36 +38,42 @@ def serve(channel: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Workers start with it blocked: one that is sent before they can take it waits for them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    while True:
-        message, files, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
-        if not message:
-            return
-        try:
-            channel.sendall(f"{_fork(channel, message.decode().rstrip(), files[0], stores)}\n".encode())
-        except OSError as error:
-            with suppress(OSError):
-                channel.sendall(f"error {error.strerror}\n".encode())
-        finally:
-            for file in files:
-                os.close(file)
+    with suppress(EOFError, ConnectionError):
+        while True:
+            channel.sendall(f"{_answer(channel, warm)}\n".encode())
 
 
-def _fork(channel: socket.socket, directory: str, lock: int, stores: Sequence[Store]) -> int:
+def _answer(channel: socket.socket, warm: Collection[str]) -> str:
+    try:
+        directory, (lock, stores) = receive(channel, 2)
+    except OSError as error:
+        return f"error {error.strerror}"
+    try:
+        return str(_fork(channel, directory, lock, stores, warm))
+    except OSError as error:
+        return f"error {error.strerror}"
+    finally:
+        os.close(lock)
+        os.close(stores)
+
+
+def _fork(channel: socket.socket, directory: str, lock: int, stores: int, warm: Collection[str]) -> int:
     pid = os.fork()
     if pid == 0:
-        _be_a_worker(channel, directory, lock, stores)
+        _be_a_worker(channel, directory, lock, stores, warm)
     return pid
 
 
-def _be_a_worker(channel: socket.socket, directory: str, lock: int, stores: Sequence[Store]) -> None:
+def _be_a_worker(channel: socket.socket, directory: str, lock: int, stores: int, warm: Collection[str]) -> None:
     code = 1
     try:
         os.setsid()
         os.chdir(directory)  # container programs leave files where they are started
         channel.close()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _stream_to(os.path.join(directory, "worker.log"))  # noqa: PTH118  # nothing else needs a Path here
-        code = main(directory, lock, stores)
+        code = main(directory, lock, socket.socket(fileno=stores), warm)
     except BaseException:  # the next line is the only place where it can be told
         traceback.print_exc()
     finally:
@@ -87,4 +93,4 @@ def _stream_to(path: str) -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as inherited:
-        serve(inherited)
+        serve(inherited, sys.argv[2:])

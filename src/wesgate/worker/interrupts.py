@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import Popen
-from typing import Any
 
+from wesgate.worker.children import Child
 from wesgate.worker.faults import Canceled, Stopped
 
 GLANCE_S = 1.0
@@ -76,7 +75,7 @@ class Interrupts:
             self.wait(pause)
             pause = min(pause * 2, 0.1)
 
-    def wait_for(self, child: Popen[Any], deadline: float | None = None, look: Look = idle) -> bool:
+    def wait_for(self, child: Child, deadline: float | None = None, look: Look = idle) -> bool:
         """Wait until this child ended (True), or until a cancel or the deadline on the monotonic clock (False). What
         `look` raises ends the wait."""
         while child.poll() is None:

@@ -9,23 +9,27 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from wesgate.core.failpoints import arm, failpoint
-from wesgate.core.spec import Store
 from wesgate.worker.faults import Fenced
+from wesgate.worker.handover import receive_stores
 from wesgate.worker.interrupts import Interrupts
 from wesgate.worker.layout import Attempt, Outcome, WorkerProcess, read_order, take_lock, write
 from wesgate.worker.wake import wake
+from wesgate.worker.warm import stand_by
 from wesgate.worker.work import Work
 
 
-def main(directory: str, lock: int | None = None, stores: Sequence[Store] = ()) -> int:
-    """Carry out the attempt in this directory. `lock` is its lock, taken by whoever started this worker; `stores` are
-    those of the site, which only memory may hold."""
+def main(
+    directory: str, lock: int | None = None, stores: socket.socket | None = None, warm: Collection[str] = ()
+) -> int:
+    """Carry out the attempt in this directory. `lock` is its lock, taken by whoever started this worker; from `stores`
+    come those of the site, which only memory may hold; `warm` are the modules that can be run by forking."""
     attempt = Attempt(Path(directory).resolve())
     held = take_lock(attempt) if lock is None else lock
     if held is None:
@@ -37,10 +41,11 @@ def main(directory: str, lock: int | None = None, stores: Sequence[Store] = ()) 
         return 0
     arm(order.failpoints)
     failpoint("worker-claimed")
+    standby = stand_by(order, warm)
     interrupts = Interrupts(attempt.cancel)
     interrupts.install()
     try:
-        outcome = Work(order, attempt, interrupts, stores).outcome()
+        outcome = Work(order, attempt, interrupts, receive_stores(stores), standby).outcome()
     except Fenced:
         return 0
     write_result(attempt, outcome)

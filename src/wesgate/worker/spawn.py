@@ -13,30 +13,41 @@ from pathlib import Path
 
 from wesgate.core.errors import Retryable
 from wesgate.core.spec import Store
-from wesgate.worker.handover import send_stores
+from wesgate.worker.handover import send, send_stores
+
+PYTHON = (sys.executable, "-P", "-X", "utf8")
+"""In UTF-8 whatever the service's locale is, as all that steps are told to speak."""
 
 ANSWER_TIMEOUT_S = 20.0
 ENDED = "no worker was seen to start: the process that starts them ended; if it goes on, see the service's log"
 
 
 class ForkServer:
-    """Starts workers that outlive it and this process. Safe to use from several threads."""
+    """Starts workers that outlive it and this process. Safe to use from several threads. `modules` are those of heads
+    that it shall load, so that its workers can fork them."""
 
-    def __init__(self, environment: Mapping[str, str], stores: Sequence[Store] = ()) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], stores: Sequence[Store] = (), modules: Sequence[str] = ()
+    ) -> None:
         self._environment = dict(environment) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._stores = tuple(stores)
+        self._modules = tuple(modules)
         self._turn = threading.Lock()
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def spawn(self, directory: Path, lock: int) -> int:
         """Start a worker for this attempt, which gets the lock; its process id. `Retryable` if that cannot be."""
-        message = f"{directory}\n".encode()
-        with self._turn:
-            if not self._sent(message, lock):
-                self._stop()
-                if not self._sent(message, lock):
-                    raise Retryable(ENDED)
+        ours, theirs = socket.socketpair()
+        with self._turn, ours:
+            with theirs:
+                if not self._sent(directory, lock, theirs):
+                    self._stop()
+                    if not self._sent(directory, lock, theirs):
+                        raise Retryable(ENDED)
+            ours.settimeout(ANSWER_TIMEOUT_S)
+            with suppress(OSError):  # nobody is there to read them; so the answer will say
+                send_stores(ours, self._stores)
             return _pid(self._answer())
 
     def close(self) -> None:
@@ -44,10 +55,10 @@ class ForkServer:
         with self._turn:
             self._stop()
 
-    def _sent(self, message: bytes, lock: int) -> bool:
+    def _sent(self, directory: Path, lock: int, stores: socket.socket) -> bool:
         self._channel = self._channel or self._start()
         with suppress(OSError):
-            socket.send_fds(self._channel, [message], [lock])
+            send(self._channel, str(directory), [lock, stores.fileno()])
             return True
         return False
 
@@ -71,7 +82,7 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "wesgate.worker.forkserver", str(theirs.fileno())],
+                [*PYTHON, "-m", "wesgate.worker.forkserver", str(theirs.fileno()), *self._modules],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=self._environment,
@@ -79,8 +90,6 @@ class ForkServer:
                 start_new_session=True,
             )
         ours.settimeout(ANSWER_TIMEOUT_S)
-        with suppress(OSError):  # it ended; so the next message will say
-            send_stores(ours, self._stores)
         return ours
 
     def _stop(self) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import IO
@@ -19,6 +16,7 @@ from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog
 from wesgate.core.spec import Step
 from wesgate.worker.bounds import Bounds
+from wesgate.worker.children import Child, dying_with
 from wesgate.worker.faults import Exceeded, Fault, Stopped
 from wesgate.worker.files.deliver import put
 from wesgate.worker.files.inside import open_regular
@@ -79,7 +77,7 @@ def run_step(
     return ended
 
 
-def outlast(child: subprocess.Popen[bytes], meter: Meter, bounds: Bounds, interrupts: Interrupts) -> tuple[bool, str]:
+def outlast(child: Child, meter: Meter, bounds: Bounds, interrupts: Interrupts) -> tuple[bool, str]:
     """Wait until the child ended, or is to be stopped: for a cancel, or for a limit, which is told."""
 
     def look() -> tuple[float, Sequence[int]]:
@@ -102,7 +100,7 @@ def was_stopped(returncode: int, ended: Ended, interrupts: Interrupts) -> bool:
     return bool(codes & {TERMINATED, KILLED}) and interrupts.requested()
 
 
-def _clear(runtime: Runtime, number: int, child: subprocess.Popen[bytes]) -> None:
+def _clear(runtime: Runtime, number: int, child: Child) -> None:
     if child.poll() is None:  # only after a fault
         child.kill()
         child.wait()
@@ -137,7 +135,7 @@ def now() -> str:
 
 def stop(
     send: Callable[[signal.Signals], None],
-    child: subprocess.Popen[bytes],
+    child: Child,
     interrupts: Interrupts,
     grace_s: float,
     meter: Meter,
@@ -200,12 +198,18 @@ class _streams:  # noqa: N801  # used as a function
             raise Fault(f"stdin {path} of step {self.number} does not exist") from error
 
 
-def _start(launch: Launch, stdin: IO[bytes], out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes] | Ended:
+def _start(launch: Launch, stdin: IO[bytes], out: IO[bytes], err: IO[bytes]) -> Child | Ended:
     kept = os.environ if launch.environment is None else launch.environment  # noqa: TID251  # handed on, not read
-    tie = _dying_with(os.getpid(), launch.dies_by) if launch.dies_by else None
+    environment = {**kept, **launch.added}
+    if launch.standby is not None:
+        streams = [stream.fileno() for stream in (stdin, out, err)]
+        forked = launch.standby.start(launch.argv, environment, launch.directory, streams)
+        if forked is not None:
+            return forked
+    tie = dying_with(os.getpid(), launch.dies_by) if launch.dies_by else None
     try:
         return subprocess.Popen(
-            launch.argv, stdin=stdin, stdout=out, stderr=err, env={**kept, **launch.added}, cwd=launch.directory,
+            launch.argv, stdin=stdin, stdout=out, stderr=err, env=environment, cwd=launch.directory,
             start_new_session=True, pass_fds=launch.files,
             preexec_fn=tie,  # noqa: PLW1509  # no threads run here
         )  # fmt: skip
@@ -239,20 +243,3 @@ def _record(number: int, attempt: Attempt, record: StepRecord, ended: Ended, use
         attempt.reserve.unlink(missing_ok=True)
         write(attempt.step(number), record)
     return ended
-
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _dying_with(worker: int, by: int) -> Callable[[], None]:
-    def tie() -> None:
-        if _libc is not None:
-            with suppress(OSError):
-                _libc.prctl(PR_SET_PDEATHSIG, by)
-            # The kernel tells of no death that came before.
-            if os.getppid() != worker:
-                os._exit(NOT_EXECUTABLE)
-
-    return tie

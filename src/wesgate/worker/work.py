@@ -37,6 +37,7 @@ from wesgate.worker.runtimes.runtime import Ended, Runtime, Task, described, run
 from wesgate.worker.runtimes.sandbox import PROGRAM_PLACES
 from wesgate.worker.steps import now, run_step
 from wesgate.worker.wake import wake
+from wesgate.worker.warm import Standby
 
 RESERVE_BYTES = 256 * 1024
 """Held so that the records and the result can be written when the disk is full."""
@@ -51,11 +52,14 @@ FIRST_LOOK_S = 0.2
 class Work:
     """One attempt under way."""
 
-    def __init__(self, order: Order, attempt: Attempt, interrupts: Interrupts, stores: Sequence[Store] = ()) -> None:
+    def __init__(
+        self, order: Order, attempt: Attempt, interrupts: Interrupts, stores: Sequence[Store], standby: Standby | None
+    ) -> None:
         self.order = order
         self.spec = order.spec
         self.attempt = attempt
         self.interrupts = interrupts
+        self.standby = standby
         self.allowed = places(order.files_root, order.spec, order.limits.private)
         self.start_time = now()
         self.began = time.monotonic()
@@ -145,7 +149,7 @@ class Work:
             case "podman" | "docker" as program:
                 return Containers(program, task, self.interrupts)
             case "process:plain":
-                return Plain(task)
+                return Plain(task, self.standby)
             case "process:bubblewrap" | "process:namespace" as name:
                 return Sandboxed(task, with_bubblewrap=name == "process:bubblewrap")
             case other:

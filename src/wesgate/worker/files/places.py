@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from wesgate.core.paths import unmountable, within
+from wesgate.core.paths import KEPT, OUTPUTS, unmountable, within
 from wesgate.core.spec import TaskSpec
 from wesgate.worker.faults import Fault
 
-KEPT = re.compile(r"run-.*|wg-.*|cache", re.DOTALL)
-ATTEMPT_FOLDER = re.compile(r"attempt-[0-9]+")
+OF_ITS_RUN = re.compile(rf"attempt-[0-9]+|{OUTPUTS}")
 WRITABLE = {"wg-.*": re.compile("files")}
 READABLE = {
-    "run-.*": re.compile(r"attempt-[0-9]+|attachments|downloads"),
+    "run-.*": re.compile(r"attempt-[0-9]+|attachments|downloads|source|outputs"),
     "wg-.*": re.compile(r"files|logs"),
 }
 
@@ -50,7 +49,7 @@ class Places:
     def writable(self, path: str, what: str) -> str:
         """The real path behind this one, which need not exist yet and may be written."""
         real = self._allowed(path, what)
-        if self._is_kept(real, WRITABLE | ({re.escape(f"run-{self.run}"): ATTEMPT_FOLDER} if self.run else {})):
+        if self._is_kept(real, WRITABLE | ({re.escape(f"run-{self.run}"): OF_ITS_RUN} if self.run else {})):
             raise Fault(f"{what} would overwrite the service's own records: choose another directory than {path}")
         return real
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -13,6 +14,8 @@ from pathlib import Path
 from wesgate.worker.faults import Fault
 from wesgate.worker.files.inside import directory
 from wesgate.worker.files.mounts import Mount, covering, relative
+
+_ATTEMPT = re.compile(r"(/wg-[0-9a-f]{32}-)[0-9]+/")
 
 
 @dataclass(slots=True)
@@ -42,6 +45,8 @@ class Points:
                     f"under {own} and files at their own paths can be used"
                 )
             self._parents(path)
+            if path.is_symlink() and _of_task(str(path.readlink())) == _of_task(mount.source):
+                path.unlink()  # left by an earlier attempt whose worker was killed
             with suppress(FileExistsError):
                 path.symlink_to(mount.source)
                 self.links.append(path)
@@ -112,6 +117,11 @@ class Points:
                 return
             if not stat.S_ISREG(mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), "/".join(parts))
+
+
+def _of_task(path: str) -> str:
+    """A path in an attempt's directory, whichever attempt of its task that is."""
+    return _ATTEMPT.sub(r"\1/", path)
 
 
 def _refuse_read_only(outer: Mount, parts: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ from wesgate.worker.runtimes.runtime import (
     runs_head,
 )
 from wesgate.worker.runtimes.sandbox import Directory, Entry, Link, look, skeleton
+from wesgate.worker.warm import Standby
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
@@ -62,9 +63,11 @@ ENTERED = '"exit-code"'
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Without a sandbox: the host's own paths, under the worker's own user. Nothing keeps a step from other files."""
+    """Without a sandbox: the host's own paths, under the worker's own user. Nothing keeps a step from other files.
+    `standby` is there for a head, which has one step."""
 
     task: Task
+    standby: Standby | None = None
 
     def prepare(self) -> Sequence[str]:
         """The mounts are shown as links, by whoever made the plan."""
@@ -78,6 +81,7 @@ class Plain:
             step_environment(self.task, step, tmp),
             step.workdir or tmp,
             dies_by=SIGKILL,
+            standby=self.standby,
         )
 
     def meter(self, number: int) -> Meter:

@@ -11,6 +11,7 @@ from wesgate.worker.faults import Fault
 from wesgate.worker.files.mounts import Mount
 from wesgate.worker.layout import Attempt, Order
 from wesgate.worker.runtimes.meters import Meter
+from wesgate.worker.warm import Standby
 
 KILLED, TERMINATED = 137, 143
 """The exit codes of what SIGKILL and SIGTERM ended: 128 + 9, 128 + 15."""
@@ -20,7 +21,7 @@ KILLED, TERMINATED = 137, 143
 class Launch:
     """A process to start. `environment` None keeps the worker's own; `added` comes on top of either. `dies_by` is the
     signal that the kernel sends it when the worker ends, 0 for none; `files` are descriptors that it inherits, closed
-    in the worker afterwards."""
+    in the worker afterwards; `standby` is a child that can be it."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] | None = None
@@ -28,6 +29,7 @@ class Launch:
     dies_by: int = 0
     files: tuple[int, ...] = ()
     added: Mapping[str, str] = field(default_factory=dict)
+    standby: Standby | None = None
 
 
 @dataclass(frozen=True, slots=True)

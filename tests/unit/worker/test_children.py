@@ -1,4 +1,4 @@
-"""What ties a step to its worker."""
+"""What ties a child to its worker."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 
 ORPHAN = """
 import os, time
-from wesgate.worker.steps import _dying_with
+from wesgate.worker.children import dying_with
 
 worker = os.getpid()
-tie = _dying_with(worker, 9)
+tie = dying_with(worker, 9)
 if os.fork() == 0:
     while os.getppid() == worker:
         time.sleep(0.001)
