@@ -123,7 +123,7 @@ def test_only_our_own_plugins_and_no_files_by_guess() -> None:
     options = miniwdl_options(a_plan(), run_options(a_plan(call_cache="false")))
     assert options["plugins"]["enable_patterns"][0].startswith("wesgate.")
     assert options["file_io"]["allow_any_input"] is False
-    assert options["call_cache"]["put"] is False
+    assert (options["call_cache"]["get"], options["call_cache"]["put"]) == (False, True)
 
 
 def test_a_files_root_that_miniwdl_would_expand_is_refused() -> None:

@@ -14,6 +14,7 @@ import urllib3
 
 TASKS = "/ga4gh/tes/v1/tasks"
 EVENTS = "/ga4gh/tes/v1/events"
+CACHED = "/ga4gh/wes/v1/runs/{}/cached-calls"
 PATIENCE_S = 600.0  # an API that is being upgraded may be away for minutes; a run is not failed by it
 SILENCE_S = 25.0  # the stream says something every 10 s
 
@@ -55,6 +56,13 @@ class TesClient:
         headers = {"content-type": "application/json", "idempotency-key": key}
         answer = self._call("POST", TASKS, json.dumps(task).encode(), headers, self._patience_s, stop)
         return str(answer["id"])
+
+    def tell_cached(
+        self, run_id: str, calls: Sequence[Mapping[str, str]], patience_s: float, stop: Callable[[], bool] = never
+    ) -> None:
+        """Tell the run of calls that were answered from the call cache."""
+        headers = {"content-type": "application/json"}
+        self._call("POST", CACHED.format(run_id), json.dumps({"calls": calls}).encode(), headers, patience_s, stop)
 
     def get(
         self, task_id: str, view: str, patience_s: float = PATIENCE_S, stop: Callable[[], bool] = never

@@ -9,30 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.core.codec import dump, load
-from wesgate.core.spec import Fetching
+from wesgate.core.spec import Fetching, Store
 from wesgate.ga4gh.service_info import EngineParameter
 
 
 @dataclass(frozen=True, slots=True)
 class MiniwdlSettings:
     """What the operator decides. `roots` are the directories, besides an owner's own, whose files runs may name;
-    `fetching` is for their documents and inputs."""
+    `fetching` is for their documents and inputs; `stores`, without their options, are where objects may be named;
+    `images` are the ones that are used in place of those that tasks name."""
 
     default_image: str = "ubuntu:22.04"
+    images: Mapping[str, str] = field(default_factory=dict)
     task_concurrency: int = 100  # one thread each in the head; miniwdl's own guideline ends at about 200
     call_cache: bool = True
     head_memory_gb: float = 4.0
     roots: tuple[str, ...] = ()
     fetching: Fetching = field(default_factory=Fetching)
+    stores: tuple[Store, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HeadPlan:
     """`head.json`: all that a head needs to know besides the run's inputs and its token.
 
-    `api_directory` holds the URLs of the API, which may move while a head runs. `workflow` is an http(s) URL, or a path
-    below `attachments/` of the run's directory. `host_paths` says that tasks see files where the host has them, because
-    nothing can be mounted.
+    `api_directory` holds the URLs of the API, which may move while a head runs. `workflow` and
+    `inputs_url` (empty for none) are as `sources.kinds` reads them. `host_paths` says that tasks see files where the
+    host has them, because nothing can be mounted. `publish` is the URL of the directory that the outputs go to, empty
+    for none. `resumes` is the run (32 hex) that this one goes on with, empty for none.
     """
 
     run_id: str
@@ -42,6 +46,9 @@ class HeadPlan:
     host_paths: bool
     settings: MiniwdlSettings
     engine_parameters: Mapping[str, str] = field(default_factory=dict)
+    publish: str = ""
+    inputs_url: str = ""
+    resumes: str = ""
 
     def write(self) -> str:
         return json.dumps(dump(self))
@@ -60,6 +67,12 @@ class RunOptions:
     fail_fast: bool
     call_cache: bool
     copy_input_files: bool
+    images: Mapping[str, str]
+    runtime_defaults: Mapping[str, Any]
+
+
+RUNTIME_DEFAULTS = ("docker", "container", "cpu", "memory", "disks", "maxRetries", "preemptible")
+"""What `runtime_defaults` may say of tasks that do not say it themselves."""
 
 
 def engine_parameters(settings: MiniwdlSettings) -> list[EngineParameter]:
@@ -71,6 +84,9 @@ def engine_parameters(settings: MiniwdlSettings) -> list[EngineParameter]:
         EngineParameter("fail_fast", "boolean", "true"),
         EngineParameter("call_cache", "boolean", json.dumps(settings.call_cache)),
         EngineParameter("copy_input_files", "boolean", "false"),
+        EngineParameter("max_retries", "integer", "0", least=0),
+        EngineParameter("runtime_defaults", "json", "{}", RUNTIME_DEFAULTS),
+        EngineParameter("image_map", "json", "{}"),
     ]
 
 
@@ -82,9 +98,18 @@ def run_options(plan: HeadPlan) -> RunOptions:
         task=given.get("task"),
         max_tasks=min(int(given.get("max_tasks", ceiling)), ceiling),
         fail_fast=given.get("fail_fast") != "false",
-        call_cache=plan.settings.call_cache and given.get("call_cache") != "false",
+        call_cache=plan.settings.call_cache and (bool(plan.resumes) or given.get("call_cache") != "false"),
         copy_input_files=given.get("copy_input_files") == "true",
+        images=json.loads(given.get("image_map", "{}")),
+        runtime_defaults=_runtime_defaults(plan),
     )
+
+
+def _runtime_defaults(plan: HeadPlan) -> dict[str, Any]:
+    given = plan.engine_parameters
+    asked = json.loads(given.get("runtime_defaults", "{}"))
+    image = {} if "container" in asked else {"docker": plan.settings.default_image}
+    return {**image, "maxRetries": int(given.get("max_retries", 0)), **asked}
 
 
 def miniwdl_options(plan: HeadPlan, options: RunOptions) -> dict[str, dict[str, Any]]:
@@ -117,7 +142,7 @@ def miniwdl_options(plan: HeadPlan, options: RunOptions) -> dict[str, dict[str, 
             "cpu_max": -1,  # the machine of the head says nothing about where tasks run
             "memory_max": -1,
             "memory_limit_multiplier": 0.0,
-            "defaults": {"docker": plan.settings.default_image},
+            "defaults": {},  # the container backend has them
             "env": {},
             "allow_privileged": False,
             "as_user": False,
@@ -128,14 +153,14 @@ def miniwdl_options(plan: HeadPlan, options: RunOptions) -> dict[str, dict[str, 
         },
         "download_cache": {"put": False, "get": False},
         "call_cache": {
-            "put": options.call_cache,
+            "put": plan.settings.call_cache,  # also by a run that reads nothing: it may be resumed
             "get": options.call_cache,
-            "backend": "dir",
+            "backend": "wesgate",
             "dir": str(Path(plan.owner_directory) / "cache" / "calls"),
         },
         # Any other installed package that offers miniwdl plugins would otherwise run in the head.
         "plugins": {
-            "enable_patterns": ["wesgate.engines.miniwdl.container:*", "WDL.runtime.cache:CallCache"],
+            "enable_patterns": ["wesgate.engines.miniwdl.container:*"],
             "disable_patterns": [],
         },
         "logging": {"json": False},

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import WDL
 from WDL.runtime import config
@@ -16,6 +16,7 @@ from WDL.runtime.error import Interrupted, Terminated
 from WDL.runtime.task_container import TaskContainer
 
 from wesgate.engines.miniwdl.adopt import Adoptable, Left
+from wesgate.engines.miniwdl.calls import TASK_ID
 from wesgate.engines.miniwdl.client import Refused, TesClient, Unreachable
 from wesgate.engines.miniwdl.outcome import Ended, read_end
 from wesgate.engines.miniwdl.request import (
@@ -26,7 +27,7 @@ from wesgate.engines.miniwdl.request import (
     needs_script_file,
     task_document,
 )
-from wesgate.engines.miniwdl.runtime import call_path, further_runtime, is_written
+from wesgate.engines.miniwdl.runtime import call_path, further_runtime, is_written, with_defaults
 from wesgate.engines.miniwdl.watch import GONE, Watch
 
 CANCEL_WAIT_S = 60.0
@@ -38,7 +39,8 @@ class TaskLost(WDL.Error.RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What all tasks of one head share. `directory` is the run's, `head_attempt` the name of this head's own in it."""
+    """What all tasks of one head share. `directory` is the run's, `head_attempt` the name of this head's own in it;
+    `images` are maps of images, the site's before the run's."""
 
     client: TesClient
     watch: Watch
@@ -47,6 +49,14 @@ class Session:
     directory: Path
     head_attempt: str
     host_paths: bool
+    runtime_defaults: Mapping[str, Any] = field(default_factory=dict)
+    images: Sequence[Mapping[str, str]] = ()
+
+    def image(self, named: str) -> str:
+        """The image that is used where a task names this one."""
+        for images in self.images:
+            named = images.get(named, named)
+        return named
 
 
 class TesContainer(TaskContainer):
@@ -83,8 +93,9 @@ class TesContainer(TaskContainer):
         self._copied = True
 
     def process_runtime(self, logger: logging.Logger, runtime_eval: dict[str, WDL.Value.Base]) -> None:
-        super().process_runtime(logger, runtime_eval)
-        self.runtime_values.update(further_runtime(runtime_eval))
+        runtime = with_defaults(runtime_eval, self._own_session.runtime_defaults)
+        super().process_runtime(logger, runtime)
+        self.runtime_values.update(further_runtime(runtime))
         for name in ("gpu", "inlineDockerfile", "docker_network"):
             if self.runtime_values.get(name):
                 raise WDL.Error.RuntimeError(f"runtime.{name} is not offered by this service; remove it from the task")
@@ -115,6 +126,7 @@ class TesContainer(TaskContainer):
         digest = fingerprint(call)
         task_id = self._adopt(call, digest, logger) or self._create(call, digest, logger, terminating)
         self.failure_info = {"tes_task": task_id}
+        (Path(self.host_dir) / TASK_ID).write_text(task_id)
         with self.task_running_context():
             state = self._wait(task_id, terminating)
         ended = self._read_end(task_id, state)
@@ -138,7 +150,7 @@ class TesContainer(TaskContainer):
             stdout=self.host_stdout_txt(),
             stderr=self.host_stderr_txt(),
             asked=Asked(
-                image=str(values["docker"]),
+                image=own.image(str(values["docker"])),
                 env=values.get("env", {}),
                 cpu=values.get("cpu"),
                 memory_bytes=values.get("memory_limit") or values.get("memory_reservation"),

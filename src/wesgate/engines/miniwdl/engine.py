@@ -8,17 +8,20 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 from wesgate.core.backend import Handle, Observation, QueuedTask, TaskQueue
-from wesgate.core.errors import Misconfigured, Retryable
+from wesgate.core.errors import InvalidRequest, Misconfigured, Retryable
 from wesgate.core.report import RunReport
-from wesgate.core.spec import Lane, Resources, RunSpec, Step, TaskSpec
+from wesgate.core.spec import Input, Lane, MissingOutputs, Policy, Resources, RunSpec, Step, TaskSpec
 from wesgate.core.states import TERMINAL, State
 from wesgate.engines.miniwdl.addresses import API_DIRECTORY, announced
 from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
+from wesgate.engines.miniwdl.publish import destination, published
 from wesgate.engines.miniwdl.verdict import Verdict, conclude, read_result
+from wesgate.sources import arrive
 
 __all__ = ["MiniwdlEngine", "MiniwdlSettings", "announced", "head_task"]
 
@@ -95,6 +98,9 @@ class MiniwdlEngine:
             host_paths=self._host_paths(),
             settings=self._settings,
             engine_parameters=dict(spec.engine_parameters),
+            publish=destination(spec),
+            inputs_url=spec.terms.inputs_url,
+            resumes=spec.terms.resume,
         )
 
     def _head(self, spec: RunSpec) -> TaskSpec:
@@ -104,8 +110,18 @@ class MiniwdlEngine:
             steps=(Step(image="", command=command, workdir=spec.directory),),
             resources=Resources(cpu_cores=0.1, ram_gb=0.1),
             lane=Lane.HEAD,
+            inputs=self._objects(spec),
+            outputs=published(spec),
             roots=self._settings.roots,
+            policy=Policy(missing_outputs=MissingOutputs.SKIP),  # a workflow may have no output that is a file
         )
+
+    def _objects(self, spec: RunSpec) -> tuple[Input, ...]:
+        urls = {arrive.WORKFLOW: spec.workflow_url, arrive.INPUTS: spec.terms.inputs_url}
+        try:
+            return arrive.object_inputs(Path(spec.directory), urls, self._settings.stores)
+        except InvalidRequest:
+            return ()  # its head will say why: the site may have been told other stores since the submit
 
     async def _observe(self, head: QueuedTask, directory: Path) -> Observation[RunReport]:
         if head.state not in TERMINAL:
@@ -118,6 +134,8 @@ class MiniwdlEngine:
             return Observation(State.RUNNING, "its head has ended; stopping its tasks", run_report(head))
         verdict = conclude(head, read_result(directory))
         detail = verdict.messages[0] if verdict.messages else ""
+        if ran := arrive.told(arrive.recorded(directory)):
+            verdict = replace(verdict, messages=(*verdict.messages, ran))
         return Observation(verdict.state, detail, run_report(head, verdict))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 import logging
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from wesgate.engines.miniwdl.verdict import RESULT, Fault, Result, read_result, write_result
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+WDL_VERSIONS = ("draft-2", "1.0", "1.1", "development")
+SAMPLE = "task sample { command { } }"
 STOPPED = Result(Fault.TERMINATED, ("the run was told to stop before it began",))
 
 
@@ -39,6 +42,20 @@ def main(directory: Path) -> int:
     for message in result.messages:
         logging.getLogger("wesgate").error("%s", message)
     return 0 if result.fault is Fault.NONE else 1
+
+
+def warm() -> None:
+    """Load in this process all that heads are made of, so that those forked from it share its memory and its work."""
+    _without_docker()
+    _look_for_plugins_once()
+    import WDL
+    from WDL.runtime import config
+
+    importlib.import_module("wesgate.engines.miniwdl.run")
+    for version in WDL_VERSIONS:
+        WDL.parse_document(SAMPLE, version=version)  # makes the tables of its grammar
+    for group in config.default_plugins():
+        importlib.metadata.entry_points(group=f"miniwdl.plugin.{group}")
 
 
 def claim_attempt(directory: Path) -> str:

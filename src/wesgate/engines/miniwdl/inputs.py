@@ -1,18 +1,16 @@
-"""Where a run may read: its documents and its input files, both written by others and checked before use."""
+"""What a run's inputs are bound to: files that others named, each found, allowed and absolute before use."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import WDL
-
-from wesgate.engines.miniwdl.fetch import Source
-from wesgate.storage.http import FetchFailed
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WEB = ("http://", "https://")
@@ -23,43 +21,17 @@ Bindings: TypeAlias = WDL.Env.Bindings[WDL.Value.Base]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The directory of the run's attachments, and the roots below which input files may lie."""
+    """The directory of the run's attachments, the roots below which input files may lie, and what else came along with
+    the run: a bundle, a repository."""
 
     attachments: Path
     roots: tuple[Path, ...]
+    trees: tuple[Path, ...] = ()
 
     def covering(self, path: Path) -> Path | None:
         """The root that this path lies below once all links are followed."""
         real = path.resolve()
         return next((root for root in self.roots if real.is_relative_to(root.resolve())), None)
-
-
-def load_document(workflow: str, places: Places, source: Source) -> WDL.Tree.Document:
-    """The workflow's document with all its imports: local ones from the attachments only, others by http(s)."""
-    web = workflow.startswith(_WEB)
-    main = workflow if web else str(places.attachments / workflow)
-    top = places.attachments.resolve()
-
-    async def read_source(uri: str, path: list[str], importer: WDL.Tree.Document | None) -> WDL.Tree.ReadSourceResult:
-        base = importer.pos.abspath if importer else ""
-        if base.startswith(_WEB):
-            uri = urljoin(base, uri)
-        if uri.startswith(_WEB):
-            return WDL.Tree.ReadSourceResult(source_text=source.text(uri), abspath=uri)
-        if base.startswith(_WEB):
-            raise PermissionError(f"{uri} is not an http or https URL")
-        found = Path(await WDL.resolve_file_import(uri, [*path, str(top)], importer))
-        if not found.resolve().is_relative_to(top):
-            raise PermissionError(f"{uri} is outside the attachments of the run")
-        return WDL.Tree.ReadSourceResult(source_text=found.read_text(encoding="utf-8"), abspath=str(found))
-
-    try:
-        return WDL.load(main, read_source=read_source)
-    except FileNotFoundError as error:
-        attached = "there is no such attachment"
-        raise WDL.Error.InputError(f"the workflow {workflow} was not found: {attached}") from error
-    except (FetchFailed, PermissionError, UnicodeDecodeError) as error:
-        raise WDL.Error.InputError(f"the workflow cannot be read: {error}") from error
 
 
 def choose(document: WDL.Tree.Document, task: str | None) -> Exe:
@@ -114,8 +86,9 @@ def _local_path(given: str, places: Places) -> Path:
         raise WDL.Error.InputError(
             f"input {given} cannot be fetched: give an http or https URL of a file, or a path of a file or directory"
         )
-    # A relative path means what the caller sent along. `..` is not collapsed by pathlib: links are followed first.
-    return places.attachments / given
+    # A relative path means what came along. `..` is not collapsed by pathlib: links are followed first.
+    paths = [folder / given for folder in (places.attachments, *places.trees)]
+    return next((path for path in paths if os.path.lexists(path)), paths[0])
 
 
 def _refuse_links_out(path: Path, root: Path) -> None:

@@ -10,7 +10,16 @@ from typing import Any
 import WDL
 
 _SIZE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)\s*(?P<unit>[KMGTP]i?B?|B)?", re.IGNORECASE)
+_ONE_NAME = {"container": "docker"}
 _KINDS = frozenset({"HDD", "SSD", "LOCAL"})
+
+
+def with_defaults(runtime: Mapping[str, WDL.Value.Base], defaults: Mapping[str, Any]) -> dict[str, WDL.Value.Base]:
+    """What a task says of its runtime, over what a run says of all its tasks. `container` is another name of
+    `docker`."""
+    said = {_ONE_NAME.get(name, name) for name in runtime}
+    more = {name: value for name, value in defaults.items() if _ONE_NAME.get(name, name) not in said}
+    return {**runtime, **{name: WDL.Value.from_json(WDL.Type.Any(), value) for name, value in more.items()}}
 
 
 def further_runtime(runtime: Mapping[str, WDL.Value.Base]) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from wesgate.core.backend import QueuedTask
 from wesgate.core.states import State
+from wesgate.engines.miniwdl.bounds import TOO_MUCH
 
 RESULT = "result.json"
 RESULT_LIMIT = 64 * 1024 * 1024
@@ -28,13 +30,17 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`result.json`: how the head says the run ended. `error` is miniwdl's own error JSON, kept for the curious."""
+    """`result.json`: how the head says the run ended. `error` is miniwdl's own error JSON, kept for the curious.
+    `published` is the place that the outputs name; they are there once the head's job has ended well. `source` tells
+    what ran."""
 
     fault: Fault
     messages: tuple[str, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
     directory: str = ""
     error: Mapping[str, Any] = field(default_factory=dict)
+    published: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ def write_result(directory: Path, result: Result) -> None:
             "outputs": dict(result.outputs),
             "directory": result.directory,
             "error": dict(result.error),
+            "published": result.published,
+            "source": result.source,
         }
     )
     part = directory / f".{RESULT}.{os.getpid()}"
@@ -85,6 +93,8 @@ def parse_result(content: bytes) -> Result:
             outputs=dict(data["outputs"]),
             directory=str(data["directory"]),
             error=dict(data["error"]),
+            published=str(data.get("published", "")),
+            source=str(data.get("source", "")),
         )
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         return Result(Fault.SYSTEM, (f"the result of the run is not what a head writes: {error}",))
@@ -92,13 +102,28 @@ def parse_result(content: bytes) -> Result:
 
 def conclude(head: QueuedTask, result: Result | None) -> Verdict:
     """How a run ended whose head has ended."""
+    if result is None and _was_cut_off(head):
+        result = Result(Fault.WORKFLOW, (TOO_MUCH,))
     if result is not None and result.fault is Fault.NONE:
-        return Verdict(State.COMPLETE, outputs=result.outputs)
+        if not result.published or head.state is State.COMPLETE:
+            return Verdict(State.COMPLETE, outputs=result.outputs)
+        result = replace(result, fault=Fault.SYSTEM, messages=_unpublished(head, result.published))
     messages = _without_result(head) if result is None else result.messages
     if head.state is State.CANCELED:
         return Verdict(State.CANCELED, messages)
     fault_is_theirs = result is not None and result.fault is Fault.WORKFLOW
     return Verdict(State.EXECUTOR_ERROR if fault_is_theirs else State.SYSTEM_ERROR, messages)
+
+
+def _was_cut_off(head: QueuedTask) -> bool:
+    """Whether the kernel ended it for the time that it took: it has a limit only while it reads the workflow."""
+    steps = head.report.steps if head.report else ()
+    return bool(steps) and steps[0].exit_code in (-signal.SIGXCPU, 128 + signal.SIGXCPU)
+
+
+def _unpublished(head: QueuedTask, place: str) -> tuple[str, ...]:
+    reason = head.detail or f"the head job ended as {head.state}"
+    return (f"the workflow succeeded, and its outputs could not be put at {place}: {reason}",)
 
 
 def _without_result(head: QueuedTask) -> tuple[str, ...]:

@@ -1,0 +1,116 @@
+"""Dry runs for the API: each in a process of its own, which may be killed, and few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from wesgate.core.errors import Unavailable
+from wesgate.core.spec import RunSpec
+from wesgate.engines.miniwdl.bounds import TOO_MUCH
+from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
+from wesgate.sources import arrive
+
+AT_A_TIME = 2
+WAITING = 16
+WAIT_S = 10.0
+WALL_S = 30.0
+TOO_SLOW = f"the workflow could not be fetched and read within {WALL_S:.0f} s"
+NOT_FETCHED = "a dry run fetches nothing from object stores, whose credentials only runs have: attach the workflow"
+BUSY = "too many dry runs are under way; try again shortly"
+
+log = logging.getLogger(__name__)
+
+
+class DryRuns:
+    """What `check` finds of runs that are not to be run; Unavailable while too many ask."""
+
+    def __init__(self, settings: MiniwdlSettings, files_root: Path, python: str = sys.executable) -> None:
+        self._settings = settings
+        self._files_root = files_root
+        self._python = python
+        self._slots = asyncio.Semaphore(AT_A_TIME)
+        self._waiting = 0
+
+    async def __call__(self, spec: RunSpec) -> dict[str, Any]:
+        """`spec.directory` holds the attachments, and is the caller's to remove."""
+        directory = Path(spec.directory)
+        (directory / "inputs.json").write_text(json.dumps(dict(spec.params)), encoding="utf-8")
+        (directory / "head.json").write_text(self._plan(spec).write(), encoding="utf-8")
+        if arrive.object_inputs(directory, _urls(spec), self._settings.stores):
+            return _unread(NOT_FETCHED)
+        async with self._slot():
+            return await self._check(directory)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._waiting >= WAITING:
+            raise Unavailable(BUSY)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Unavailable(BUSY) from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _check(self, directory: Path) -> dict[str, Any]:
+        child = await asyncio.create_subprocess_exec(
+            self._python, "-P", "-m", "wesgate.engines.miniwdl.check", str(directory),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            cwd=directory, start_new_session=True, env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(directory)},
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(WALL_S):
+                answer, _ = await child.communicate()
+        except TimeoutError:
+            return _unread(TOO_SLOW)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # with the programs that it started
+            await child.wait()
+        return _read(answer, child.returncode)
+
+    def _plan(self, spec: RunSpec) -> HeadPlan:
+        return HeadPlan(
+            run_id=str(spec.id),
+            api_directory="",
+            workflow=spec.workflow_url,
+            owner_directory=str(self._files_root / spec.owner),
+            host_paths=False,
+            settings=self._settings,
+            engine_parameters=dict(spec.engine_parameters),
+            inputs_url=spec.terms.inputs_url,
+        )
+
+
+def _urls(spec: RunSpec) -> dict[str, str]:
+    return {arrive.WORKFLOW: spec.workflow_url, arrive.INPUTS: spec.terms.inputs_url}
+
+
+def _read(answer: bytes, code: int | None) -> dict[str, Any]:
+    if code == -signal.SIGXCPU:
+        return _unread(TOO_MUCH)
+    try:
+        found: dict[str, Any] = json.loads(answer)
+    except ValueError:
+        log.warning("wdl.unread", extra={"code": code})
+        return _unread(f"reading the workflow ended miniwdl (code {code})")
+    return found
+
+
+def _unread(message: str) -> dict[str, Any]:
+    return {"valid": False, "workflow_type_version": "", "digest": "", "inputs": [], "errors": [{"message": message}]}

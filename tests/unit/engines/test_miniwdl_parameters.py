@@ -1,0 +1,90 @@
+"""What a run may ask of miniwdl: each engine parameter, in effect and at its bounds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.doubles.site import Site, failed
+from tests.doubles.tes import TesDouble
+from tests.doubles.workflows import FAIL, HELLO
+from wesgate.core.states import State
+from wesgate.engines.miniwdl.config import MiniwdlSettings, engine_parameters
+
+PARAMETERS = {parameter.name: parameter for parameter in engine_parameters(MiniwdlSettings())}
+NAMED = HELLO.replace("command", 'runtime { container: "ubuntu:latest" }\n  command', 1)
+
+
+def image(tes: TesDouble) -> str:
+    (task,) = tes.tasks.values()
+    return str(task.document["executors"][0]["image"])
+
+
+async def test_a_task_that_names_no_retries_gets_those_of_the_run(site: Site, tes: TesDouble) -> None:
+    failed(await site.run(FAIL, engine_parameters={"max_retries": "2"}), State.EXECUTOR_ERROR)
+    assert len(tes.tasks) == 3
+
+
+async def test_a_task_that_names_its_retries_keeps_them(site: Site, tes: TesDouble) -> None:
+    source = FAIL.replace("command", "runtime { maxRetries: 0 }\n  command", 1)
+    failed(await site.run(source, engine_parameters={"max_retries": "2"}), State.EXECUTOR_ERROR)
+    assert len(tes.tasks) == 1
+
+
+async def test_what_a_task_does_not_say_of_its_runtime_the_run_may_say(site: Site, tes: TesDouble) -> None:
+    defaults = {"docker": "debian:12", "cpu": 2, "memory": "3 GB", "disks": "local-disk 10 SSD", "preemptible": 1}
+    await site.run(HELLO, engine_parameters={"runtime_defaults": json.dumps(defaults)})
+    (task,) = tes.tasks.values()
+    asked = task.document["resources"]
+    assert (image(tes), asked["cpu_cores"], asked["ram_gb"], asked["preemptible"]) == ("debian:12", 2, 3.0, True)
+    assert asked["disk_gb"] == pytest.approx(10.737, abs=0.001)
+
+
+@pytest.mark.parametrize("name", ["docker", "container"])
+async def test_an_image_that_a_task_names_is_no_default(site: Site, tes: TesDouble, name: str) -> None:
+    await site.run(NAMED, engine_parameters={"runtime_defaults": json.dumps({name: "debian:12"})})
+    assert image(tes) == "ubuntu:latest"
+
+
+async def test_a_default_is_text_and_no_variable(site: Site, tes: TesDouble) -> None:
+    await site.run(HELLO, engine_parameters={"runtime_defaults": '{"docker": "$HOME:${PATH}"}'})
+    assert image(tes) == "$HOME:${PATH}"
+
+
+async def test_images_are_replaced_by_the_site_and_then_by_the_run(site: Site, tes: TesDouble) -> None:
+    site = site.with_settings(images={"ubuntu:latest": "site/ubuntu:22"})
+    await site.run(NAMED, engine_parameters={"image_map": '{"site/ubuntu:22": "mine:1", "ubuntu": "other:1"}'})
+    assert image(tes) == "mine:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_retries", "-1"),
+        ("max_retries", "many"),
+        ("max_tasks", "0"),
+        ("runtime_defaults", "[]"),
+        ("runtime_defaults", "{"),
+        ("runtime_defaults", '{"privileged": true}'),
+        ("runtime_defaults", '{"env": {"A": "b"}}'),
+        ("runtime_defaults", '{"docker_network": "host"}'),
+        ("image_map", '{"a": ["b"]}'),
+        ("image_map", "NaN"),
+    ],
+)
+def test_a_value_that_a_parameter_cannot_have_is_told(name: str, value: str) -> None:
+    assert PARAMETERS[name].complaint(value).startswith("m")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_retries", "0"), ("runtime_defaults", '{"cpu": 2, "memory": "1 GB"}'), ("image_map", '{"a": "b"}')],
+)
+def test_a_value_that_a_parameter_can_have_is_taken(name: str, value: str) -> None:
+    assert not PARAMETERS[name].complaint(value)
+
+
+@pytest.mark.parametrize("name", ["dir", "env", "as_user", "allow_any_input", "container_backend", "host_credentials"])
+def test_nothing_that_widens_what_a_run_may_do_is_a_parameter(name: str) -> None:
+    assert name not in PARAMETERS
