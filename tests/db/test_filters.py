@@ -8,9 +8,11 @@ import pytest
 
 from tests.builders import HELLO, a_new_task, execute
 from wesgate.core.owner import Caller, Owner
+from wesgate.core.spec import Kind
 from wesgate.core.states import State
-from wesgate.db import owners, tasks
-from wesgate.db.filters import Filter, conditions
+from wesgate.db import owners, pages, tasks
+from wesgate.db.filters import Filter, conditions, where
+from wesgate.db.pages import SAMPLE
 from wesgate.db.session import Database
 
 NAMES = ["", "a", "a%", "a_", "ab", "a\uffff", "a\U0010ffff", "b", "\ud7ff", "\ue000", "\U0010ffff", "é", "e\u0301",
@@ -63,3 +65,32 @@ async def test_a_page_is_found_by_an_index(
         f"EXPLAIN SELECT id FROM tasks WHERE {where} ORDER BY created_at DESC, id DESC LIMIT 257", *values
     )
     assert index in "\n".join(row[0] for row in plan)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fitting", "index"),
+    [
+        (Filter(words=("rare", "common")), [0, SAMPLE], "ix_runs_words"),
+        (Filter(tags=(("a", "rare"),), words=("common",)), [5, SAMPLE], "ix_runs_tags"),
+        (Filter("rare", State.COMPLETE, words=("ra",)), [0, SAMPLE], "ix_runs_name"),
+    ],
+)
+async def test_runs_that_few_fit_are_found_by_an_index(
+    any_database: Database, somebody: Caller, wanted: Filter, fitting: list[int], index: str
+) -> None:
+    await execute(any_database, "ALTER TABLE runs DISABLE TRIGGER USER")
+    await execute(
+        any_database,
+        "INSERT INTO runs (id, owner_id, backend, directory, name, tags, words, document, state, created_at) "
+        "SELECT gen_random_uuid(), :owner, 'fake', '', kind || n, jsonb_build_object('a', kind), "
+        "       array_to_tsvector(ARRAY['common', kind]), '{}', 'COMPLETE', now() + n * interval '1 s' "
+        "FROM generate_series(1, 20000) n, LATERAL (SELECT CASE WHEN n <= 5 THEN 'rare' ELSE 'common' END AS kind) _",
+        owner=somebody.owner.id,
+    )
+    await execute(any_database, "ANALYZE runs")
+    asked = where(somebody, wanted, kind=Kind.RUN)
+    statement = pages.by_index("runs", "id", asked, fitting, 100)
+    assert statement.count("IS TRUE") == fitting.count(SAMPLE)
+    plan = "\n".join(row[0] for row in await any_database.fetch(f"EXPLAIN ANALYZE {statement}", *asked.values))
+    assert index in plan
+    assert len(await any_database.fetch(statement, *asked.values)) == 5

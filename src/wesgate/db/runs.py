@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,16 +12,21 @@ from uuid import UUID
 from asyncpg import Record
 
 from wesgate.core import codec
-from wesgate.core.owner import Owner
+from wesgate.core.owner import Caller, Owner
 from wesgate.core.report import RunReport
-from wesgate.db import rows
+from wesgate.core.spec import Kind
+from wesgate.db import pages, rows
+from wesgate.db.filters import Filter, where
 from wesgate.db.rows import Place
 from wesgate.db.session import Database
+from wesgate.ga4gh import finding
+
+ALL = Filter()
 
 _INSERT = """
     WITH run AS (
-        INSERT INTO runs (id, owner_id, backend, document, tags, directory, idempotency_key, body_digest)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        INSERT INTO runs (id, owner_id, backend, document, tags, directory, idempotency_key, body_digest, name, words)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, array_to_tsvector($10::text[]))
         ON CONFLICT (owner_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
         RETURNING id
     ), noted AS (
@@ -35,16 +40,12 @@ _WHOLE = """runs.id, state, detail, document::text AS document, tags::text AS ta
 
 _SELECT = f"SELECT {_WHOLE} FROM runs WHERE id = $2 AND owner_id = $1"
 
+_SELECT_WITH_KEY = f"SELECT {_WHOLE} FROM runs WHERE idempotency_key = $2 AND owner_id = $1"
+
 _SELECT_STATUS = "SELECT state FROM runs WHERE id = $2 AND owner_id = $1"
 
-_PAGE = """
-    SELECT id, state, '' AS detail, NULL AS document, tags::text AS tags, directory, created_at, started_at, ended_at,
-           NULL AS report
-    FROM runs
-    WHERE owner_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
-    ORDER BY created_at DESC, id DESC
-    LIMIT $4
-"""
+_LISTED = """id, state, '' AS detail, NULL AS document, tags::text AS tags, directory, created_at, started_at, ended_at,
+    NULL AS report"""
 
 _CANCEL = """
     WITH run AS (
@@ -55,6 +56,33 @@ _CANCEL = """
         INSERT INTO audit (owner_id, action, row_id) SELECT $1, 'run.cancel', id FROM run
     )
     SELECT id FROM runs WHERE id = $2 AND owner_id = $1
+"""
+
+
+_CANCEL_OR_FREE = """
+    WITH run AS (
+        UPDATE runs SET
+            state = CASE WHEN ended_at IS NULL THEN 'CANCELING' ELSE state END,
+            detail = CASE WHEN ended_at IS NULL THEN 'canceled by the caller' ELSE detail END,
+            idempotency_key = CASE WHEN ended_at IS NULL THEN idempotency_key END
+        WHERE owner_id = $1 AND idempotency_key = $2
+        RETURNING id, state, CASE WHEN ended_at IS NULL THEN 'run.cancel' ELSE 'run.free_key' END AS action
+    ), noted AS (
+        INSERT INTO audit (owner_id, action, row_id) SELECT $1, action, id FROM run
+    )
+    SELECT id, state FROM run
+"""
+
+_OUTPUTS = """
+    SELECT runs.id, directory, report ->> 'outputs' AS outputs
+    FROM runs JOIN attempts ON row_id = runs.id AND number = runs.attempt
+    WHERE runs.id = ANY($1) AND report ->> 'outputs' <> '{}'
+"""
+
+_ADD_WORDS = """
+    UPDATE runs SET words = runs.words || array_to_tsvector(string_to_array(told.words, ' '))
+    FROM unnest($1::uuid[], $2::text[]) AS told(id, words)
+    WHERE runs.id = told.id
 """
 
 
@@ -90,13 +118,13 @@ async def create(database: Database, owner: Owner, run: NewRun) -> UUID:
     """Make the run durable; the id of the one that has this idempotency key already, if there is one."""
     values = (
         run.id, owner.id, run.backend, json.dumps(run.document), json.dumps(run.document.get("tags", {})),
-        run.directory, run.key, run.digest,
+        run.directory, run.key, run.digest, finding.name_of(run.document), finding.words_of(run.document),
     )  # fmt: skip
-    if await rows.make(database, "runs", _INSERT, *values):
-        return run.id
-    there = await rows.with_key(database, "runs", owner.id, run.key, run.digest)
-    assert there is not None  # nothing but its key can be in the way, and rows are never deleted
-    return there
+    while not await rows.make(database, "runs", _INSERT, *values):
+        # Nothing but its key can be in the way; at this moment it may be taken from the run that has it.
+        if there := await rows.with_key(database, "runs", owner.id, run.key, run.digest):
+            return there
+    return run.id
 
 
 async def known(database: Database, run_ids: Sequence[UUID]) -> frozenset[UUID]:
@@ -116,10 +144,25 @@ async def get(database: Database, owner: Owner, run_id: UUID) -> Run:
     return _run(await rows.one(database, _SELECT, owner.id, run_id))
 
 
-async def page(database: Database, owner: Owner, after: Place | None, size: int) -> list[Run]:
-    """Up to `size` runs, newest first, that come after a place; documents and reports are not read."""
-    created, last = (after.created_at, after.id) if after else (None, None)
-    return [_run(row) for row in await database.fetch(_PAGE, owner.id, created, last, size)]
+async def with_key(database: Database, owner: Owner, key: str) -> Run:
+    """The run that was made under this key and has it still."""
+    return _run(await rows.one(database, _SELECT_WITH_KEY, owner.id, key))
+
+
+async def page(database: Database, owner: Owner, wanted: Filter, after: Place | None, size: int) -> list[Run]:
+    """Up to `size` runs, newest first, that come after a place; documents and reports are not read. Rows added later
+    come before it, so walking the pages gives every run that was there at the start once."""
+    asked = where(Caller(owner), wanted, after, Kind.RUN)
+    return [_run(row) for row in await pages.newest(database, "runs", _LISTED, asked, size)]
+
+
+async def keyed(database: Database, owner: Owner, prefix: str, tag: str, after: Place | None, size: int) -> list[Run]:
+    """Up to `size` runs, newest first, whose keys begin so and that have this tag, as all of these keys' runs do: tags
+    have an index, and the index of keys is in the order of a language."""
+    asked = where(Caller(owner), Filter(tags=((tag, ""),)), after, Kind.RUN)
+    keyed = f"starts_with(idempotency_key, ${len(asked.values) + 1})"
+    asked = replace(asked, further=(*asked.further, keyed), values=(*asked.values, prefix))
+    return [_run(row) for row in await pages.newest(database, "runs", _LISTED, asked, size)]
 
 
 async def cancel(database: Database, owner: Owner, run_id: UUID) -> None:
@@ -127,10 +170,30 @@ async def cancel(database: Database, owner: Owner, run_id: UUID) -> None:
     await rows.one(database, _CANCEL, owner.id, run_id)
 
 
-async def counts(database: Database, owner: Owner) -> dict[str, int]:
-    """How many runs the owner has in each state."""
-    counted = await database.fetch("SELECT state, count(*) FROM runs WHERE owner_id = $1 GROUP BY state", owner.id)
+async def counts(database: Database, owner: Owner, wanted: Filter = ALL) -> dict[str, int]:
+    """How many of these runs the owner has in each state."""
+    asked = where(Caller(owner), wanted, kind=Kind.RUN)
+    counted = await database.fetch(f"SELECT state, count(*) FROM runs WHERE {asked} GROUP BY state", *asked.values)
     return {row["state"]: row["count"] for row in counted}
+
+
+async def cancel_or_free(database: Database, owner: Owner, key: str) -> tuple[UUID, str]:
+    """Make the wish durable to cancel the run with this key; of one that has ended, the key is free from now on. The
+    run's id and state."""
+    row = await rows.one(database, _CANCEL_OR_FREE, owner.id, key)
+    return row["id"], row["state"]
+
+
+async def add_output_words(database: Database, run_ids: Sequence[UUID]) -> None:
+    """Let these runs, which have ended, be found by their outputs as well. To do it again changes nothing."""
+    found = {row["id"]: _output_words(row) for row in await database.fetch(_OUTPUTS, run_ids)}
+    if found:
+        await database.fetch(_ADD_WORDS, list(found), [" ".join(words) for words in found.values()])
+
+
+def _output_words(row: Record) -> list[str]:
+    # The place of a run is the same in all its paths, and nobody's word for it.
+    return finding.words_in(json.loads(row["outputs"].replace(f"{row['directory']}/", "")))
 
 
 def _run(row: Record) -> Run:

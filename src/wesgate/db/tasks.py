@@ -13,7 +13,7 @@ from asyncpg import Record, UniqueViolationError
 
 from wesgate.core import codec
 from wesgate.core.errors import Conflict, NotPermitted
-from wesgate.core.owner import Caller
+from wesgate.core.owner import Caller, Owner
 from wesgate.core.spec import Lane
 from wesgate.core.states import State
 from wesgate.db import rows
@@ -90,6 +90,10 @@ _LISTED = """id, state, detail, created_at, run_id, submitter, warnings,
     ) AS reports"""
 
 _SELECT_TASK = f"SELECT {_WHOLE}, {_AHEAD} FROM tasks WHERE id = $3 AND {_MINE}"
+
+_SELECT_OF_RUN = f"""
+    SELECT {_LISTED} FROM tasks WHERE id = $3 AND owner_id = $1 AND run_id = $2 AND lane IN ('task', 'cached')
+"""
 
 _CANCEL = f"""
     WITH task AS (
@@ -217,15 +221,21 @@ async def _page(
 
 
 async def of_run(database: Database, run_id: UUID, after: Place | None, size: int) -> list[Task]:
-    """Up to `size` tasks of a run, oldest first; the caller's right to the run was checked. Of documents and reports
-    there is what `ga4gh.wes.task_log` shows, and of reports the last."""
+    """Up to `size` tasks of a run, oldest first, with the calls that were answered from a cache; the caller's right to
+    the run was checked. Of documents and reports there is what `ga4gh.wes.task_log` shows, and of reports the last."""
     statement = f"""
         SELECT {_LISTED} FROM tasks
-        WHERE run_id = $1 AND lane = 'task' AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3::uuid))
+        WHERE run_id = $1 AND lane IN ('task', 'cached')
+          AND ($2::timestamptz IS NULL OR (created_at, id) > ($2, $3::uuid))
         ORDER BY created_at, id LIMIT $4
     """
     created, last = (after.created_at, after.id) if after else (None, None)
     return [_task(row) for row in await database.fetch(statement, run_id, created, last, size)]
+
+
+async def get_of_run(database: Database, owner: Owner, run_id: UUID, task_id: UUID) -> Task:
+    """One task of a run, as `of_run` tells of it."""
+    return _task(await rows.one(database, _SELECT_OF_RUN, owner.id, run_id, task_id))
 
 
 async def cancel(database: Database, caller: Caller, task_id: UUID) -> None:

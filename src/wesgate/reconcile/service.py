@@ -19,6 +19,8 @@ from wesgate.db.session import Database
 from wesgate.reconcile.kernel import BATCH, Charge, sweep
 from wesgate.reconcile.orphans import remove_orphans
 from wesgate.reconcile.presence import Presence, new_name
+from wesgate.reconcile.settle import Settler
+from wesgate.reconcile.webhooks import Courier
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +76,17 @@ class Signal:
 
 
 class Reconciler:
-    """All loops of one process. Any number of them, in any number of processes, may share a database."""
+    """All loops of one process, and what they have to tell receivers of. Any number of them, in any number of
+    processes, may share a database."""
 
     def __init__(
-        self, database: Database, charges: Sequence[Charge], wake_dir: Path | None, files: Path | None = None
+        self,
+        database: Database,
+        charges: Sequence[Charge],
+        wake_dir: Path | None,
+        files: Path | None = None,
+        courier: Courier | None = None,
+        settler: Settler | None = None,
     ) -> None:
         self.database = database
         self.charges = charges
@@ -87,10 +96,16 @@ class Reconciler:
         self._stop = asyncio.Event()
         self._wake_dir = wake_dir
         self._files = files
+        self._courier = courier
+        self._settler = settler
 
     def stop(self) -> None:
         """Finish the pass at hand, give the leases back, and return from `run`."""
         self._stop.set()
+        if self._courier is not None:
+            self._courier.stop()
+        if self._settler is not None:
+            self._settler.stop()
         self._wake_all()
 
     async def run(self) -> None:
@@ -104,6 +119,10 @@ class Reconciler:
                 async with asyncio.TaskGroup() as group:
                     ears = [group.create_task(self._listen()), group.create_task(self._tidy())]
                     loops = [group.create_task(self._serve(charge)) for charge in self.charges]
+                    if self._courier is not None:
+                        loops.append(group.create_task(self._courier.run()))
+                    if self._settler is not None:
+                        loops.append(group.create_task(self._settler.run()))
                     self.up.set()
                     await asyncio.wait(loops)
                     for ear in ears:
@@ -163,6 +182,8 @@ class Reconciler:
         connection.add_termination_listener(lambda _: gone.set())
         try:
             await connection.add_listener("wesgate_due", self._told)
+            if self._courier is not None:
+                await connection.add_listener("wesgate_deliveries", self._told_to_deliver)
             self._wake_all()
             await gone.wait()
         finally:
@@ -174,6 +195,10 @@ class Reconciler:
             self._soon(Kind(kind), UUID(row_id))
         else:
             self._wake_kind(Kind(kind))
+
+    def _told_to_deliver(self, *_: object) -> None:
+        assert self._courier is not None
+        self._courier.wake()
 
     def _woken_by_worker(self, key: str) -> None:
         """A worker's push: `wg-<row id>-<attempt>`."""
@@ -191,6 +216,8 @@ class Reconciler:
                 signal.wake()
 
     def _wake_all(self) -> None:
+        if self._courier is not None:
+            self._courier.wake()
         for signal in self._signals.values():
             signal.wake()
 

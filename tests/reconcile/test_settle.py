@@ -1,0 +1,281 @@
+"""What is done about runs that ended: found by their outputs, and their files removed when nobody wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from tests.builders import a_new_task, a_run, execute, scalar
+from wesgate.core.failpoints import FailpointRaised, arm
+from wesgate.core.owner import Caller
+from wesgate.core.paths import OUTPUTS_LISTING
+from wesgate.core.spec import DeleteAfter
+from wesgate.core.states import State
+from wesgate.db import settle, tasks
+from wesgate.db.filters import Filter
+from wesgate.db.runs import page
+from wesgate.db.session import Database
+from wesgate.reconcile.removal import Interrupted, remove
+from wesgate.reconcile.settle import Settler
+
+LASTING = ["attachments/main.wdl", "inputs.json", "result.json", OUTPUTS_LISTING, "outputs/x/a.bam"]
+PASSING = ["attempt-1/call-t/work/a.bam", "downloads/d", "source/main.wdl"]
+LOGS = ["logs/0.stdout", "task.json"]
+WORK = ["files/tmp.bin", "inputs/0", "tmp/tmp/x", "reserve"]
+DOCUMENT = {"workflow_type": "WDL", "workflow_type_version": "1.0", "workflow_url": "main.wdl", "tags": {}}
+DAYS = timedelta(days=30)
+NOBODY = 65534
+
+
+def fill(folder: Path, names: list[str]) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+
+
+def left(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+class Run:
+    """A run with a task, and the files of both."""
+
+    def __init__(self, database: Database, files: Path, caller: Caller, run_id: UUID, task_id: UUID) -> None:
+        self.database, self.id, self.task_id = database, run_id, task_id
+        self.folder = files / caller.owner.directory / f"run-{run_id.hex}"
+        self.task = files / caller.owner.directory / f"wg-{task_id.hex}-1"
+        fill(self.folder, LASTING + PASSING)
+        fill(self.task, LOGS + WORK)
+
+    async def end(self, state: State = State.COMPLETE, *, task_too: bool = True) -> None:
+        if task_too:
+            statement = "UPDATE tasks SET state = CASE state WHEN 'CANCELING' THEN 'CANCELED' ELSE 'COMPLETE' END"
+            await execute(self.database, f"{statement} WHERE id = :id", id=self.task_id)
+        for step in [State.CANCELING, state] if state is State.CANCELED else [state]:
+            await execute(self.database, "UPDATE runs SET state = :state WHERE id = :id", state=step, id=self.id)
+
+    async def age(self, by: timedelta) -> None:
+        statement = (
+            "UPDATE runs SET ended_at = ended_at - CAST(:by AS interval), settle_at = settle_at - CAST(:by AS interval)"
+        )
+        await execute(self.database, f"{statement} WHERE id = :id", by=by, id=self.id)
+
+    async def settle_at(self) -> str | None:
+        found: str | None = await scalar(self.database, "SELECT settle_at::text FROM runs WHERE id = :id", id=self.id)
+        return found
+
+
+async def made(database: Database, files: Path, caller: Caller, delete_after: str = "never") -> Run:
+    run_id = uuid4()
+    document: dict[str, Any] = {**DOCUMENT, "workflow_engine_parameters": {"delete_after": delete_after}}
+    directory = f"{caller.owner.directory}/run-{run_id.hex}"
+    await a_run(database, caller, id=run_id, document=document, directory=directory)
+    task_id = await tasks.create(database, Caller(caller.owner, run_id), a_new_task())
+    return Run(database, files, caller, run_id, task_id)
+
+
+ENDS = [State.COMPLETE, State.EXECUTOR_ERROR, State.SYSTEM_ERROR, State.CANCELED]
+REMOVES = {
+    DeleteAfter.NEVER: [], DeleteAfter.SUCCESS: ENDS[:1], DeleteAfter.FAILURE: ENDS[1:], DeleteAfter.ALWAYS: ENDS,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ENDS)
+@pytest.mark.parametrize("policy", list(DeleteAfter))
+async def test_files_of_tasks_go_after_the_ends_that_the_run_names(
+    database: Database, caller: Caller, tmp_path: Path, policy: DeleteAfter, state: State
+) -> None:
+    run = await made(database, tmp_path, caller, policy)
+    await run.end(state)
+    assert await Settler(database, tmp_path).sweep() == 1
+    is_removed = state in REMOVES[policy]
+    assert left(run.folder) == {*LASTING, *([] if is_removed else PASSING)}
+    assert left(run.task) == {*LOGS, *([] if is_removed else WORK)}
+    assert await run.settle_at() == "infinity"
+
+
+async def test_a_run_that_has_not_ended_is_let_alone(database: Database, caller: Caller, tmp_path: Path) -> None:
+    run = await made(database, tmp_path, caller, "always")
+    assert await Settler(database, tmp_path, DAYS).sweep() == 0
+    assert left(run.folder) == {*LASTING, *PASSING}
+
+
+async def test_nothing_is_removed_while_a_task_of_the_run_lives(
+    database: Database, caller: Caller, tmp_path: Path
+) -> None:
+    run = await made(database, tmp_path, caller, "always")
+    await run.end(task_too=False)
+    settler = Settler(database, tmp_path)
+    assert await settler.sweep() == 1
+    assert left(run.folder) == {*LASTING, *PASSING}
+    await run.end()
+    await execute(database, "UPDATE runs SET settle_at = now()")
+    await settler.sweep()
+    assert left(run.folder) == set(LASTING)
+
+
+async def test_all_files_go_when_they_were_kept_for_long_enough(
+    database: Database, caller: Caller, tmp_path: Path
+) -> None:
+    run, young = [await made(database, tmp_path, caller) for _ in range(2)]
+    settler = Settler(database, tmp_path, DAYS)
+    for one in (run, young):
+        await one.end()
+    assert await settler.sweep() == 2
+    await run.age(DAYS + timedelta(seconds=1))
+    assert await settler.sweep() == 1
+    assert not run.folder.exists()
+    assert not run.task.exists()
+    assert left(young.folder) == {*LASTING, *PASSING}
+    assert await run.settle_at() is None
+    assert [one.state for one in await page(database, caller.owner, Filter(), None, 9)] == ["COMPLETE"] * 2
+
+
+async def test_a_site_that_takes_to_removing_removes_what_was_to_stay_for_ever(
+    database: Database, caller: Caller, tmp_path: Path
+) -> None:
+    run = await made(database, tmp_path, caller)
+    await run.end()
+    await Settler(database, tmp_path).sweep()
+    await execute(database, "UPDATE runs SET ended_at = now() - interval '40 days'")
+    settler = Settler(database, tmp_path, DAYS)
+    serving = asyncio.create_task(settler.run())
+    async with asyncio.timeout(30):
+        while await run.settle_at() is not None:
+            await asyncio.sleep(0.02)
+    settler.stop()
+    await serving
+    assert not run.folder.exists()
+
+
+async def test_a_run_is_found_by_its_outputs_once_it_is_settled(
+    database: Database, caller: Caller, tmp_path: Path
+) -> None:
+    run = await made(database, tmp_path, caller)
+    report = json.dumps({"outputs": {"w.x": "/files/sample_12.bam"}})
+    statement = "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'run', CAST(:report AS json))"
+    await execute(database, statement, id=run.id, report=report)
+    await run.end()
+    await Settler(database, tmp_path).sweep()
+    found = await scalar(database, "SELECT id FROM runs WHERE words @@ to_tsquery('simple', 'sample & 12 & bam')")
+    assert found == run.id
+
+
+async def test_two_that_settle_at_once_share_the_runs(database: Database, caller: Caller, tmp_path: Path) -> None:
+    all_of_them = [await made(database, tmp_path, caller, "always") for _ in range(30)]
+    for run in all_of_them:
+        await run.end()
+    counts = await asyncio.gather(*(Settler(database, tmp_path).sweep() for _ in range(2)))
+    assert sum(counts) == 30
+    assert all(left(run.folder) == set(LASTING) for run in all_of_them)
+
+
+async def test_a_run_that_another_claims_is_passed_by(database: Database, caller: Caller, tmp_path: Path) -> None:
+    run, other = [await made(database, tmp_path, caller) for _ in range(2)]
+    for one in (run, other):
+        await one.end()
+    async with database.transaction() as connection:
+        await connection.execute(text("SELECT FROM runs WHERE id = :id FOR UPDATE"), {"id": run.id})
+        assert [one.id for one in await settle.claim(database, 9, None)] == [other.id]
+
+
+@pytest.mark.parametrize("name", ["settle-claimed", "settle-removed", "settle-settled"])
+async def test_a_settler_that_dies_is_followed_by_one_that_does_the_rest(
+    database: Database, caller: Caller, tmp_path: Path, name: str
+) -> None:
+    run = await made(database, tmp_path, caller, "always")
+    await run.end()
+    arm(f"{name}=raise")
+    with pytest.raises(FailpointRaised):
+        await Settler(database, tmp_path).sweep()
+    arm("")
+    assert await Settler(database, tmp_path).sweep() == 0, "its lease holds"
+    await execute(database, "UPDATE runs SET settle_at = now() WHERE settle_at < 'infinity'")
+    assert await Settler(database, tmp_path).sweep() == (name != "settle-settled")
+    assert left(run.folder) == set(LASTING)
+    assert await run.settle_at() == "infinity"
+
+
+async def test_whose_lease_ran_out_leaves_the_end_to_another(
+    database: Database, caller: Caller, tmp_path: Path
+) -> None:
+    run = await made(database, tmp_path, caller)
+    await run.end()
+    (mine,) = await settle.claim(database, 9, None)
+    await execute(database, "UPDATE runs SET settle_at = now()")
+    (theirs,) = await settle.claim(database, 9, None)
+    await settle.settled(database, mine, None, removed=True)
+    assert await run.settle_at() not in (None, "infinity")
+    await settle.settled(database, theirs, None, removed=False)
+    assert await run.settle_at() == "infinity"
+
+
+async def test_what_cannot_be_removed_is_tried_again_and_told(
+    database: Database,
+    caller: Caller,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = await made(database, tmp_path, caller, "always")
+    await run.end()
+
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "not ours", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    await Settler(database, tmp_path).sweep()
+    assert [record.message for record in caplog.records] == ["files.left"]
+    monkeypatch.undo()
+    await execute(database, "UPDATE runs SET settle_at = now()")
+    await Settler(database, tmp_path).sweep()
+    assert left(run.folder) == set(LASTING)
+
+
+async def test_a_directory_that_is_no_runs_is_never_removed(database: Database, caller: Caller, tmp_path: Path) -> None:
+    await a_run(database, caller, directory=".")
+    fill(tmp_path, ["attempt-1/x", "data"])
+    await execute(database, "UPDATE runs SET state = 'COMPLETE'")
+    await execute(database, "UPDATE runs SET ended_at = ended_at - interval '90 days'")
+    assert await Settler(database, tmp_path, DAYS).sweep() == 1
+    assert left(tmp_path) == {"attempt-1/x", "data"}
+
+
+def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
+    fill(tmp_path, ["run/a", "elsewhere/precious"])
+    (tmp_path / "run" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    remove([tmp_path / "run", tmp_path / "link", tmp_path / "none"], lambda: False)
+    assert left(tmp_path) == {"elsewhere/precious"}
+
+
+def test_read_only_directories_are_removed(short_tmp: Path) -> None:
+    fill(short_tmp, ["mine/run/d/deep/x"])
+    for path in (short_tmp / "mine/run/d/deep", short_tmp / "mine/run/d", short_tmp / "mine/run", short_tmp / "mine"):
+        path.chmod(0o500 if path.parent.name in ("run", "d") else 0o700)
+        with suppress(PermissionError):
+            os.chown(path, NOBODY, -1)
+    was = os.geteuid()
+    os.seteuid(was or NOBODY)  # root may write anywhere
+    try:
+        remove([short_tmp / "mine/run"], lambda: False)
+    finally:
+        os.seteuid(was)
+    assert not (short_tmp / "mine/run").exists()
+
+
+def test_removing_stops_in_the_middle_when_it_is_told_to(tmp_path: Path) -> None:
+    fill(tmp_path, [f"run/{n}/x" for n in range(10)])
+    asked = iter([False] * 3 + [True] * 9)
+    with pytest.raises(Interrupted):
+        remove([tmp_path / "run"], lambda: next(asked))
+    assert len(left(tmp_path)) == 7
