@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 
 from wesgate import __version__
-from wesgate.api import problems, routing
+from wesgate.api import awe, problems, routing, webhooks
 from wesgate.api.dependencies import Context
 from wesgate.api.limits import BodyLimit
 from wesgate.api.origin import OwnOrigin
@@ -17,6 +17,7 @@ from wesgate.api.wes import routes as wes
 
 WES_BASE = "/ga4gh/wes/v1"
 TES_BASES = ("/ga4gh/tes/v1", "/v1")
+AWE_BASE = "/awe"
 
 
 class _App(FastAPI):
@@ -42,6 +43,8 @@ def create_app(context: Context | None, *, body_bytes: int = 1 << 30) -> FastAPI
     for base in TES_BASES:
         routing.add(app, tes.router, base, described=base == TES_BASES[0])
     routing.add(app, wes.router, WES_BASE)
+    routing.add(app, awe.router, AWE_BASE)
+    routing.add(app, webhooks.router, WES_BASE)
     app.add_api_route("/healthz", _alive, include_in_schema=False)
     return app
 

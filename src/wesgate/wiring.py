@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
@@ -26,16 +26,21 @@ from wesgate.db.queue import HeadQueue
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
 from wesgate.engines.miniwdl import engine as miniwdl
+from wesgate.engines.miniwdl import head
 from wesgate.engines.miniwdl.config import engine_parameters
+from wesgate.engines.miniwdl.dry import DryRuns
 from wesgate.engines.miniwdl.engine import MiniwdlEngine, MiniwdlSettings
 from wesgate.executors.local import LocalExecutor, LocalSettings
-from wesgate.ga4gh import dialects, tes, wes
+from wesgate.ga4gh import dialects, tes, wes, wes_clients
 from wesgate.ga4gh.parameters import Site
 from wesgate.ga4gh.service_info import About, EngineInfo
 from wesgate.identity.callers import LOCAL_ISSUER, Callers
 from wesgate.reconcile.kernel import Charge
 from wesgate.reconcile.service import Reconciler
+from wesgate.reconcile.settle import Settler
+from wesgate.reconcile.webhooks import Courier, CourierSettings
 from wesgate.settings import Settings, Slots
+from wesgate.storage.connections import Network
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +57,8 @@ def prepare(settings: Settings) -> None:
             f"without access control, whoever reaches the service is its owner, so it binds loopback only: "
             f"{settings.host} is not; use --host 127.0.0.1 and a tunnel or an authenticating proxy"
         )
-    if settings.tes.submitter not in dialects.BY_NAME:
-        known = ", ".join(filter(None, dialects.BY_NAME))
-        raise Misconfigured(f"tes.submitter is none that this service knows; it knows {known}")
+    _check_known("tes.submitter", settings.tes.submitter, dialects.BY_NAME)
+    _check_known("wes.client", settings.wes.client, wes_clients.BY_NAME)
     try:
         failpoints.arm(settings.failpoints)
         # As `db.place` makes it: under root, the embedded Postgres runs as another user and must pass.
@@ -64,6 +68,11 @@ def prepare(settings: Settings) -> None:
         raise Misconfigured(str(error)) from error
     except OSError as error:
         raise Misconfigured(f"the data directory cannot be made: {error}; choose another with --data") from error
+
+
+def _check_known(setting: str, given: str, known: Iterable[str]) -> None:
+    if given not in known:
+        raise Misconfigured(f"{setting} is none that this service knows; it knows {', '.join(filter(None, known))}")
 
 
 @asynccontextmanager
@@ -129,6 +138,7 @@ async def context(settings: Settings, opened: Database) -> AsyncIterator[Context
             executor=LOCAL,
             site=_site(settings),
             submitter=settings.tes.submitter,
+            wes_client=settings.wes.client,
             price_per_hour_usd=settings.executors.local.price_per_hour_usd,
             files=settings.files_root,
             roots=roots(settings),
@@ -136,6 +146,8 @@ async def context(settings: Settings, opened: Database) -> AsyncIterator[Context
             public_url=settings.service.public_url,
             own_urls=[url for url in (settings.service.public_url, settings.engines.api_url) if url],
             allow_private_sources=settings.sources.allow_private,
+            allowed_sources=settings.sources.allowed,
+            check=DryRuns(_miniwdl_settings(settings), settings.files_root),
             json_bytes=settings.limits.json_bytes,
             attachment_bytes=settings.limits.attachment_bytes,
         )
@@ -157,9 +169,22 @@ async def reconciler(settings: Settings, opened: Database, environment: Mapping[
             Charge(Kind.TASK, LOCAL, executor, _task_spec(settings), _capacities(settings.executors.local.slots)),
             Charge(Kind.RUN, MINIWDL, engine, _run_spec(settings)),
         ]
-        yield Reconciler(opened, charges, wake_dir, settings.files_root)
+        yield Reconciler(
+            opened, charges, wake_dir, settings.files_root, _courier(settings, opened), _settler(settings, opened)
+        )
     finally:
         await executor.close()
+
+
+def _settler(settings: Settings, opened: Database) -> Settler:
+    days = settings.runs.keep_days
+    return Settler(opened, settings.files_root, None if days is None else timedelta(days=days))
+
+
+def _courier(settings: Settings, opened: Database) -> Courier:
+    wanted = settings.webhooks
+    known = CourierSettings(settings.service.public_url or "", wanted.timeout_s, timedelta(hours=wanted.keep_h))
+    return Courier(opened, Network(settings.sources.allow_private), known)
 
 
 def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalExecutor:
@@ -177,6 +202,7 @@ def local_executor(settings: Settings, environment: Mapping[str, str]) -> LocalE
             fetching=_fetching(settings),
             disk_gb=wanted.disk_gb,
             gpus=wanted.slots.gpus,
+            heads=(head.__name__,),
         ),
         settings.files_root,
         settings.data / "wake",
@@ -206,10 +232,12 @@ def _miniwdl_settings(settings: Settings) -> MiniwdlSettings:
     return MiniwdlSettings(
         task_concurrency=wanted.task_concurrency,
         default_image=wanted.default_image,
+        images=wanted.images,
         call_cache=wanted.call_cache,
         head_memory_gb=wanted.head_memory_gb,
         roots=roots(settings),
         fetching=_fetching(settings),
+        stores=tuple(Store(store.url) for store in settings.storage.stores),
     )
 
 
@@ -222,7 +250,14 @@ def _stores(settings: Settings) -> tuple[Store, ...]:
 
 def _fetching(settings: Settings) -> Fetching:
     wanted = settings.sources
-    return Fetching(wanted.allow_private, wanted.fetch_timeout_s, wanted.fetch_max_bytes)
+    return Fetching(
+        allow_private=wanted.allow_private,
+        timeout_s=wanted.fetch_timeout_s,
+        max_bytes=wanted.fetch_max_bytes,
+        tree_bytes=int(wanted.tree_max_mb * 1e6),
+        tree_timeout_s=wanted.tree_timeout_s,
+        allowed=wanted.allowed,
+    )
 
 
 def announced(settings: Settings, url: str) -> AbstractContextManager[Path]:

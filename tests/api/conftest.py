@@ -19,6 +19,8 @@ from wesgate.core.owner import Caller
 from wesgate.core.spec import Lane
 from wesgate.db import owners, tasks
 from wesgate.db.session import Database
+from wesgate.engines.miniwdl.config import MiniwdlSettings
+from wesgate.engines.miniwdl.dry import DryRuns
 from wesgate.ga4gh.parameters import Site
 from wesgate.ga4gh.service_info import About, EngineInfo, EngineParameter
 from wesgate.identity.callers import Callers
@@ -57,6 +59,7 @@ async def context(database: Database, caller: Caller, files: Path, tmp_path: Pat
         executor="fake",
         site=Site(),
         submitter="",
+        wes_client="",
         price_per_hour_usd=None,
         files=files,
         roots=(str(tmp_path / "shared"),),
@@ -64,6 +67,8 @@ async def context(database: Database, caller: Caller, files: Path, tmp_path: Pat
         public_url=None,
         own_urls=["https://wes.example.org"],
         allow_private_sources=False,
+        allowed_sources=(),
+        check=DryRuns(MiniwdlSettings(), files),
         json_bytes=3 << 20,
         attachment_bytes=1 << 20,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,10 +13,13 @@ import httpx
 import pytest
 
 from tests.api.conftest import TES
+from tests.api.follower import Followed
 from tests.builders import HELLO, a_task, execute
+from wesgate.api import following
 from wesgate.api.dependencies import Context
+from wesgate.api.following import Growing, Place
 from wesgate.api.tes import streams
-from wesgate.api.tes.streams import Growing, Stream
+from wesgate.api.tes.streams import Stream
 from wesgate.core.owner import Caller
 from wesgate.db.session import Database
 
@@ -53,32 +56,9 @@ async def running(database: Database, caller: Caller, files: Path) -> UUID:
     return task
 
 
-class Followed:
-    """A stream as a client that follows it has it."""
-
-    def __init__(self, context: Context, who: Caller, task: UUID, begin: int = 0, number: int = 1) -> None:
-        self.text, self.at, self.ended = "", begin, False
-        self._events: AsyncIterator[bytes] = streams._events(context, who, Stream(task, number, 0, "stdout"), begin)
-
-    async def until(self, text: str) -> None:
-        async with asyncio.timeout(10):
-            while text not in self.text:
-                self._take(await anext(self._events))
-
-    async def to_the_end(self) -> str:
-        async with asyncio.timeout(10):
-            async for event in self._events:
-                self._take(event)
-        return self.text
-
-    async def close(self) -> None:
-        await self._events.aclose()  # type: ignore[attr-defined]
-
-    def _take(self, event: bytes) -> None:
-        lines = dict(line.split(": ", 1) for line in event.decode().strip().split("\n") if ": " in line)
-        self.ended = lines.get("event") == "end"
-        if "id" in lines:
-            self.text, self.at = self.text + json.loads(lines["data"]), int(lines["id"])
+def followed_step(context: Context, who: Caller, task: UUID, begin: int = 0, number: int = 1) -> Followed:
+    look = partial(streams._look, context.database, who, Stream(task, number, 0, "stdout"))
+    return Followed(context.events, task, look, Growing(context.files, Place(begin)))
 
 
 async def test_a_stream_is_there_in_whole_and_in_part(client: httpx.AsyncClient, running: UUID, files: Path) -> None:
@@ -94,6 +74,37 @@ async def test_a_stream_is_there_in_whole_and_in_part(client: httpx.AsyncClient,
     assert (part.status_code, part.text, part.headers["content-range"]) == (206, "el", "bytes 1-2/5")
     assert (await client.get(f"{url}/1/stderr")).content == b"<script>\xff"
     assert (await client.get(f"{url}/1/stdout")).content == b""
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "wanted"),
+    [
+        ("a\nb\nc\n", 2, "b\nc\n"), ("a\nb\nc", 2, "b\nc"), ("a\nb\n", 9, "a\nb\n"), ("a\n", 0, ""),
+        ("", 3, ""), ("\n\n", 1, "\n"),
+        ("x" * 300_000 + "\n" + "y" * 300_000 + "\n", 1, "y" * 300_000 + "\n"),
+        ("z\n" * 400_000, 300_000, "z\n" * 300_000), ("no end" * 100_000, 1, "no end" * 100_000),
+    ],
+    ids=["two", "no newline", "all", "none", "nothing", "empty lines", "long lines", "many lines", "one line"],
+)  # fmt: skip
+async def test_a_stream_is_there_by_its_last_lines(
+    client: httpx.AsyncClient, running: UUID, files: Path, text: str, lines: int, wanted: str
+) -> None:
+    log(files, "o/a1").write_text(text)
+    answer = await client.get(f"{TES}/tasks/{running}/logs/0/stdout?tail={lines}", headers={"Range": "bytes=0-0"})
+    assert (answer.status_code, answer.text == wanted, answer.headers["content-length"]) == (
+        200, True, str(len(wanted))
+    )  # fmt: skip
+
+
+async def test_a_stream_is_followed_from_its_last_lines_on(
+    client: httpx.AsyncClient, database: Database, running: UUID, files: Path
+) -> None:
+    log(files, "o/a1").write_text("a\nb\nc\n")
+    await become(database, running, "COMPLETE")
+    url = f"{TES}/tasks/{running}/logs/0/stdout?follow=true&tail=1"
+    assert (await client.get(url)).text == 'id: 6\ndata: "c\\n"\n\nevent: end\ndata: {}\n\n'
+    read_on = await client.get(url, headers={"Last-Event-ID": "2"})
+    assert read_on.text == 'id: 6\ndata: "b\\nc\\n"\n\nevent: end\ndata: {}\n\n'
 
 
 async def test_each_attempt_has_its_own(
@@ -130,12 +141,13 @@ async def test_a_stream_that_there_is_not_is_not_found(client: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("query", ["attempt=x", "attempt=-1", "attempt=1e1", "attempt=", "attempt=1&attempt=1",
-                                   "attempt=٣", "follow=1", "follow=", "attempt=%00", "follow=%FF"])  # fmt: skip
+                                   "attempt=٣", "follow=1", "follow=", "attempt=%00", "follow=%FF", "tail=-1",
+                                   "tail=x", "tail=", "tail=1&tail=1", "tail=1000000", "tail=٣"])  # fmt: skip
 async def test_a_question_in_another_form_is_refused(client: httpx.AsyncClient, running: UUID, query: str) -> None:
     assert (await client.get(f"{TES}/tasks/{running}/logs/0/stdout?{query}")).status_code == 400
 
 
-@pytest.mark.parametrize("last", ["x", "-1", "1" * 19, "", "\u00b2"])
+@pytest.mark.parametrize("last", ["x", "-1", "1-00000000", "1" * 19, "", "\u00b2"])
 async def test_a_place_that_we_never_gave_is_refused(client: httpx.AsyncClient, running: UUID, last: str) -> None:
     headers = {"Last-Event-ID": last.encode()}
     url = f"{TES}/tasks/{running}/logs/0/stdout?follow=true"
@@ -168,7 +180,7 @@ async def test_a_stream_is_followed_to_the_end_of_its_task(
     context: Context, database: Database, caller: Caller, running: UUID, files: Path
 ) -> None:
     await context.events.open()
-    followed = Followed(context, caller, running)
+    followed = followed_step(context, caller, running)
     await followed.until("hello")
     with log(files, "o/a1").open("ab") as file:
         file.write(b" world\n")
@@ -177,7 +189,7 @@ async def test_a_stream_is_followed_to_the_end_of_its_task(
         file.write(b"bye")
     await become(database, running, "COMPLETE")
     assert await followed.to_the_end() == "hello world\nbye"
-    assert (followed.ended, followed.at) == (True, 15)
+    assert (followed.ended, followed.at) == (True, "15")
 
 
 async def test_what_is_followed_need_not_have_begun(
@@ -185,7 +197,7 @@ async def test_what_is_followed_need_not_have_begun(
 ) -> None:
     task = await a_task(database, caller)
     await context.events.open()
-    followed = Followed(context, caller, task)
+    followed = followed_step(context, caller, task)
     waiting = asyncio.ensure_future(followed.until("late"))
     log(files, "o/a9").write_bytes(b"late")
     await attempt(database, task, 1, "o/a9")
@@ -200,7 +212,7 @@ async def test_an_attempt_that_is_over_is_told_and_ended(
 ) -> None:
     await attempt(database, running, 2, "o/a2")
     await context.events.open()
-    followed = Followed(context, caller, running)
+    followed = followed_step(context, caller, running)
     assert (await followed.to_the_end(), followed.ended) == ("hello", True)
 
 
@@ -211,10 +223,10 @@ async def test_whoever_was_cut_off_reads_on(
     log(files, "o/a1").write_text(whole)
     await become(database, running, "COMPLETE")
     await context.events.open()
-    first = Followed(context, caller, running)
+    first = followed_step(context, caller, running)
     await first.until("𝄞")
     await first.close()
-    rest = Followed(context, caller, running, first.at)
+    rest = followed_step(context, caller, running, int(first.at))
     assert 0 < len(first.text) < len(whole)
     assert first.text + await rest.to_the_end() == whole
 
@@ -223,7 +235,7 @@ async def test_a_stream_ends_without_a_word_when_the_service_stops(
     context: Context, caller: Caller, running: UUID
 ) -> None:
     await context.events.open()
-    followed = Followed(context, caller, running)
+    followed = followed_step(context, caller, running)
     await followed.until("hello")
     context.events.end()
     assert (await followed.to_the_end(), followed.ended) == ("hello", False)
@@ -258,7 +270,7 @@ async def test_a_followed_stream_is_an_inert_answer(
     ids=["a character in two", "half of one", "no UTF-8", "signs of the protocol"],
 )  # fmt: skip
 def test_no_character_is_split(tmp_path: Path, pieces: list[bytes], texts: list[str], last: int) -> None:
-    with Growing(tmp_path, 0) as growing, (tmp_path / "f").open("wb", buffering=0) as file:
+    with Growing(tmp_path) as growing, (tmp_path / "f").open("wb", buffering=0) as file:
         growing.path, told = "f", []
         for piece in pieces:
             file.write(piece)
@@ -271,18 +283,30 @@ def test_no_character_is_split(tmp_path: Path, pieces: list[bytes], texts: list[
 
 def test_half_a_character_at_the_end_is_told_as_one_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"a\xe2\x82")
-    with Growing(tmp_path, 0) as growing:
+    with Growing(tmp_path) as growing:
         growing.path = "f"
         told = [growing.read(over=True) for _ in range(3)]
     assert told == [b'id: 1\ndata: "a"\n\n', 'id: 3\ndata: "\ufffd"\n\n'.encode(), b""]
 
 
+def test_a_file_is_read_to_its_end_before_the_next(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"a\xe2\x82")
+    (tmp_path / "g").write_bytes(b"\xacb")
+    with Growing(tmp_path, several=True) as growing:
+        growing.path = "f"
+        first = growing.read(over=False)
+        growing.path = "g"
+        told = [first, *(growing.read(over=False) for _ in range(3))]
+    assert [json.loads(event.split(b"data: ")[1]) for event in filter(None, told)] == ["a", "\ufffd", "\ufffdb"]
+    assert told[-1] == b""
+
+
 def test_a_long_stream_comes_in_bounded_pieces(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * 1_000_000)
-    with Growing(tmp_path, 0) as growing:
+    with Growing(tmp_path) as growing:
         growing.path = "f"
         sizes = [len(growing.read(over=False)) for _ in range(16)]
-    assert max(sizes) < streams.CHUNK_BYTES + 100
+    assert max(sizes) < following.CHUNK_BYTES + 100
 
 
 async def full(client: httpx.AsyncClient, task: UUID, view: str = "FULL") -> Any:

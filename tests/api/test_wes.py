@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,11 +17,15 @@ import pytest
 from tests.api.conftest import TES, WES
 from tests.api.specs import faults, keys
 from tests.builders import HELLO, a_run, execute, scalar
+from tests.submitters.shapes import nulls
 from wesgate.api.dependencies import Context
 from wesgate.api.logs import CHUNK_BYTES
+from wesgate.app import create_app
 from wesgate.core.errors import Unavailable
 from wesgate.core.owner import Caller
 from wesgate.core.paths import INCOMING
+from wesgate.core.spec import Store
+from wesgate.core.states import TERMINAL
 from wesgate.db import runs, tasks
 from wesgate.db.session import Database
 
@@ -120,7 +126,7 @@ async def test_a_json_body_is_taken_too(client: httpx.AsyncClient) -> None:
     assert answer.status_code == 200, answer.text
     told = (await client.get(f"{WES}/runs/{answer.json()['run_id']}")).json()["request"]
     del body["tags"]
-    assert told == body | {"workflow_engine_parameters": {}}
+    assert told == body | {"workflow_engine_parameters": {}, "tags": {}}
 
 
 async def test_the_version_of_an_engine_is_the_one_that_there_is(client: httpx.AsyncClient) -> None:
@@ -239,7 +245,7 @@ async def test_a_repeated_key_gives_the_same_run_whatever_its_boundary(
     other = await client.post(
         f"{WES}/runs", data=FORM, files=[("workflow_attachment", ("main.wdl", b"y"))], headers=key
     )
-    assert other.status_code == 409
+    assert other.status_code == 422
     assert await scalar(database, "SELECT count(*) FROM runs") == 1
 
 
@@ -260,7 +266,7 @@ async def test_files_of_a_run_that_may_yet_be_committed_are_kept(
 async def test_a_key_that_was_used_leaves_no_files(client: httpx.AsyncClient, files: Path) -> None:
     key = {"Idempotency-Key": "k"}
     await submit(client, headers=key)
-    assert (await client.post(f"{WES}/runs", data=FORM | {"tags": "{}"}, files=[MAIN], headers=key)).status_code == 409
+    assert (await client.post(f"{WES}/runs", data=FORM | {"tags": "{}"}, files=[MAIN], headers=key)).status_code == 422
     assert len(list(files.rglob("main.wdl"))) == 1
 
 
@@ -395,6 +401,67 @@ async def test_cancel_is_durable_and_can_be_repeated(client: httpx.AsyncClient) 
     answers = await asyncio.gather(*(client.post(f"{WES}/runs/{run}/cancel") for _ in range(5)))
     assert [(one.status_code, one.json()) for one in answers] == [(200, {"run_id": run})] * 5
     assert (await client.get(f"{WES}/runs/{run}/status")).json()["state"] == "CANCELING"
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL))
+async def test_a_run_that_ended_stays_as_it_is_when_it_is_canceled(
+    client: httpx.AsyncClient, database: Database, state: str
+) -> None:
+    run = await submit(client)
+    for step in ("CANCELING", "CANCELED") if state == "CANCELED" else (state,):
+        await execute(database, "UPDATE runs SET state = :s WHERE id = :id", s=step, id=run)
+    answer = await client.post(f"{WES}/runs/{run}/cancel")
+    assert (answer.status_code, answer.json()) == (200, {"run_id": run})
+    assert (await client.get(f"{WES}/runs/{run}/status")).json()["state"] == state
+
+
+async def test_links_begin_where_the_service_says_that_it_is_reached(context: Context, run_id: str) -> None:
+    base = "https://wes.example.org/gate"
+    app = create_app(replace(context, public_url=base, own_urls=[base]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://wes.example.org") as client:
+        log = (await client.get(f"{WES}/runs/{run_id}")).json()
+    links = [log["task_logs_url"], log["run_log"]["stdout"], log["run_log"]["stderr"]]
+    assert links == [f"{base}{WES}/runs/{run_id}/{end}" for end in ("tasks", "logs/stdout", "logs/stderr")]
+
+
+async def test_no_answer_holds_a_null(client: httpx.AsyncClient, run_id: str, head: dict[str, str]) -> None:
+    task = (await client.post(f"{TES}/tasks", json=HELLO, headers=head)).json()["id"]
+    run = f"/runs/{run_id}"
+    for path in ("/service-info", "/runs", run, f"{run}/status", f"{run}/tasks", f"{run}/tasks/{task}"):
+        assert nulls((await client.get(f"{WES}{path}")).json()) == []
+
+
+async def test_a_last_page_has_an_empty_token(client: httpx.AsyncClient, run_id: str, head: dict[str, str]) -> None:
+    for path in ("/runs", f"/runs/{run_id}/tasks"):
+        assert (await client.get(f"{WES}{path}")).json()["next_page_token"] == ""
+    for _ in range(2):
+        await client.post(f"{TES}/tasks", json=HELLO, headers=head)
+        await submit(client)
+    lists = ["/runs", f"/runs/{run_id}/tasks"]
+    for path, other in zip(lists, lists[::-1], strict=True):
+        token = (await client.get(f"{WES}{path}", params={"page_size": "1"})).json()["next_page_token"]
+        assert token
+        refusal = await client.get(f"{WES}{other}", params={"page_token": token})
+        assert refusal.status_code == 400, "a token is good for its list only"
+
+
+async def test_a_list_has_tags_and_times(client: httpx.AsyncClient, database: Database) -> None:
+    run = await submit(client)
+    (shown,) = (await client.get(f"{WES}/runs")).json()["runs"]
+    assert shown == {"run_id": run, "state": "QUEUED", "tags": {"project": "x"}}
+    for state in ("RUNNING", "COMPLETE"):
+        await execute(database, "UPDATE runs SET state = :s WHERE id = :id", s=state, id=run)
+    (shown,) = (await client.get(f"{WES}/runs")).json()["runs"]
+    assert not faults("wes", "RunSummary", shown)
+    for time in ("start_time", "end_time"):
+        assert datetime.strptime(shown[time], "%Y-%m-%dT%H:%M:%S%z").utcoffset() == timedelta(0)
+
+
+async def test_protocols_are_those_of_the_stores_too(context: Context) -> None:
+    app = create_app(replace(context, stores=[Store("s3://bucket/"), Store("az://box/"), Store("https://h/c/")]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        info = (await client.get(f"{WES}/service-info")).json()
+    assert info["supported_filesystem_protocols"] == ["az", "file", "http", "https", "s3"]
 
 
 async def test_another_owners_run_is_as_one_that_does_not_exist(

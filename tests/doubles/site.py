@@ -99,9 +99,9 @@ class Site:
 
 
 def failed(seen: Observation[RunReport], state: State) -> str:
-    """The sentences of a run that ended in this state."""
+    """The sentences of a run that ended in this state, without the one that tells what ran."""
     assert seen.report is not None
-    text = "\n".join(seen.report.system_logs)
+    text = "\n".join(line for line in seen.report.system_logs if not line.startswith("workflow: "))
     assert seen.state is state, f"{seen.state}: {text}"
     return text
 

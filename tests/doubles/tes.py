@@ -50,6 +50,7 @@ class TesDouble:
         self.tasks: dict[str, DoubleTask] = {}
         self.requests: list[str] = []
         self.tokens: set[str] = set()
+        self.cached: list[dict[str, str]] = []  # calls that were told as answered from the cache
         self.faults: list[int] = []
         self.events_on = True
         self.preempt = 0
@@ -234,6 +235,9 @@ class _Requests(BaseHTTPRequestHandler):
             return None
         if self.path == f"{BASE}/tasks":
             return self._send(200, {"id": self.tes.create(body, self.headers["idempotency-key"])})
+        if self.path.endswith("/cached-calls"):
+            self.tes.cached += body["calls"]
+            return self._send(200, {})
         found = re.fullmatch(BASE + r"/tasks/([^/:]+):cancel", self.path)
         assert found
         self.tes.cancel(self.tes.tasks[found[1]])

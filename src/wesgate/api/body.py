@@ -1,4 +1,4 @@
-"""JSON bodies: bounded as they arrive, and worked on beside the event loop when they are large."""
+"""Bodies: in UTF-8, bounded as they arrive, and worked on beside the event loop when they are large."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from wesgate.api.dependencies import context
@@ -14,6 +15,8 @@ from wesgate.core.errors import InvalidRequest, TooLarge
 
 LARGE_BYTES = 256 << 10
 """From here on a body takes the loop more milliseconds than other requests should wait."""
+
+_UTF_8, _LATIN_1 = ("utf-8", "utf8", "us-ascii", "ascii"), ("iso-8859-1", "latin-1", "latin1")
 
 # One thread: the loop then shares the interpreter with one body at a time, however many are sent.
 _beside = ThreadPoolExecutor(1, thread_name_prefix="json")
@@ -29,12 +32,28 @@ async def read_json(request: Request) -> bytes:
     if (kind or "").partition(";")[0].strip().lower() not in ("application/json", "text/json"):
         raise InvalidRequest("the body must be application/json")
     limit = context(request).json_bytes
+    body = await read_whole(request, limit, f"a JSON body may have {limit} bytes")
+    check_charset(kind or "", body)
+    return body
+
+
+async def read_whole(request: Request, limit: int, complaint: str) -> bytes:
+    """The body, if it has no more than `limit` bytes."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise TooLarge(f"a JSON body may have {limit} bytes")
+            raise TooLarge(complaint)
     return bytes(body)
+
+
+def check_charset(content_type: str, content: bytes) -> None:
+    """Refuse what says that it is in another charset than UTF-8, unless it makes no difference: older Java clients call
+    all text ISO-8859-1, and nearly all of that is ASCII."""
+    charset = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset in _UTF_8 or (charset in _LATIN_1 and content.isascii()):
+        return
+    raise InvalidRequest("the charset of a request must be UTF-8")
 
 
 async def worked_out(size: int, work: Callable[[], T]) -> T:

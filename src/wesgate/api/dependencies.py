@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,8 @@ from starlette.responses import Response
 from wesgate.api.events import Events
 from wesgate.api.paging import Pager
 from wesgate.core.errors import InvalidRequest, NotFound
-from wesgate.core.spec import Store
+from wesgate.core.spec import RunSpec, Store
+from wesgate.db.counts import Counts
 from wesgate.db.session import Database
 from wesgate.ga4gh import strict
 from wesgate.ga4gh.parameters import Site
@@ -25,15 +26,18 @@ from wesgate.identity.callers import Callers
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-OWN_KEYS = "wg-"
-"""How the keys begin under which heads are queued (`core.spec.attempt_key`), for the same owner as a caller's."""
+LABEL_KEYS = "awe:"
+"""How the keys begin of runs that AWE's labels name."""
+OWN_KEYS = ("wg-", LABEL_KEYS)
+"""How the keys begin that are not a caller's to choose: heads are queued under the first (`core.spec.attempt_key`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What one API process has: made by `wiring`, the same for every request. `own_urls` are where it is reached
-    besides loopback; `stores` are without their options; `submitter` is the one dialect that everybody is spoken to
-    in, empty for each their own; `price_per_hour_usd` is what an hour of a task costs, if the site says."""
+    besides loopback; `stores` are without their options; `submitter` and `wes_client` are the dialects that everybody
+    is spoken to in, by TES and by WES, empty for each their own; `price_per_hour_usd` is what an hour of a task costs,
+    if the site says. `check` looks at a run without running it."""
 
     database: Database
     callers: Callers
@@ -44,6 +48,7 @@ class Context:
     executor: str
     site: Site
     submitter: str
+    wes_client: str
     price_per_hour_usd: float | None
     files: Path
     roots: Sequence[str]
@@ -51,8 +56,11 @@ class Context:
     public_url: str | None
     own_urls: Sequence[str]
     allow_private_sources: bool
+    allowed_sources: Sequence[str]
+    check: Callable[[RunSpec], Awaitable[Mapping[str, Any]]]
     json_bytes: int
     attachment_bytes: int
+    counts: Counts = field(default_factory=Counts)
 
 
 def context(request: Request) -> Context:
@@ -69,12 +77,13 @@ def row_id(text: str) -> UUID:
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The `Idempotency-Key` header: 1 to 255 visible ASCII characters, and not one that heads are queued under."""
+    """The `Idempotency-Key` header: 1 to 255 visible ASCII characters, and not one of ours."""
     key = request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidRequest("Idempotency-Key must be 1 to 255 visible ASCII characters")
     if key is not None and key.startswith(OWN_KEYS):
-        raise InvalidRequest(f"an Idempotency-Key that begins with {OWN_KEYS} is wesgate's own; choose another")
+        own = " or ".join(OWN_KEYS)
+        raise InvalidRequest(f"an Idempotency-Key that begins with {own} is wesgate's own; choose another")
     return key
 
 

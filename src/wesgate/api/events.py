@@ -36,7 +36,7 @@ class Event:
 
 
 class Watch:
-    """Who waits for news of one task: `news` is set whenever its state changed, and once nothing more will be told;
+    """Who waits for news of one row: `news` is set whenever its state changed, and once nothing more will be told;
     then `lost` is true."""
 
     def __init__(self) -> None:
@@ -75,17 +75,20 @@ class Events:
         return self._stream(caller)
 
     @contextlib.contextmanager
-    def watching(self, task_id: UUID) -> Iterator[Watch]:
-        """A watch on one task, lost from the beginning unless the ear is open."""
-        watch, key = Watch(), str(task_id)
+    def watching(self, row_id: UUID, *, with_tasks: bool = False) -> Iterator[Watch]:
+        """A watch on one row, and with `with_tasks` on the tasks of this run, lost from the beginning unless the ear is
+        open."""
+        watch, keys = Watch(), [str(row_id), *([_tasks_of(row_id)] if with_tasks else ())]
         watch.lost = self._connection is None or self._connection.is_closed()
-        self._watches.setdefault(key, set()).add(watch)
+        for key in keys:
+            self._watches.setdefault(key, set()).add(watch)
         try:
             yield watch
         finally:
-            self._watches[key].discard(watch)
-            if not self._watches[key]:
-                del self._watches[key]
+            for key in keys:
+                self._watches[key].discard(watch)
+                if not self._watches[key]:
+                    del self._watches[key]
 
     async def _stream(self, caller: Caller) -> AsyncIterator[bytes]:
         queue: asyncio.Queue[Event | None] = asyncio.Queue(BEHIND)
@@ -119,8 +122,9 @@ class Events:
 
     def _told(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         kind, row_id, owner_id, state, run_id = payload.split(" ")
-        for watch in self._watches.get(row_id, ()):
-            watch.news.set()
+        for key in (row_id, _tasks_of(run_id)):
+            for watch in self._watches.get(key, ()):
+                watch.news.set()
         if not self._listeners:
             return
         event = Event(kind, row_id, UUID(owner_id), state, None if run_id == "-" else UUID(run_id))
@@ -136,6 +140,10 @@ class Events:
             while True:
                 queue.get_nowait()
         queue.put_nowait(None)
+
+
+def _tasks_of(run_id: UUID | str) -> str:
+    return f"of {run_id}"
 
 
 async def _arriving(queue: asyncio.Queue[Event | None]) -> AsyncIterator[list[Event]]:

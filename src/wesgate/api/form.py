@@ -1,4 +1,4 @@
-"""Multipart run requests, read strictly: complete to the last boundary, in UTF-8, within limits.
+"""Forms of run requests, read strictly: complete to the last boundary, in UTF-8, within limits.
 
 Starlette's parser takes a body that was cut off as complete, with fields missing, and reads what is not UTF-8 as
 latin-1; both would start the wrong run.
@@ -10,12 +10,13 @@ import codecs
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
-from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from wesgate.api.body import check_charset, read_whole
 from wesgate.core.errors import InvalidRequest, TooLarge
 from wesgate.ga4gh import wes
 
@@ -49,6 +50,29 @@ async def read_form(request: Request, limit: int) -> AsyncIterator[Form]:
         await form.close()
 
 
+async def read_plain_form(request: Request, limit: int) -> Form:
+    """The form of a run request without attachments as `requests` sends it, which is not multipart then: `wes-client`
+    with a workflow that is a URL."""
+    body = await read_whole(request, limit, _complaint(limit))
+    check_charset(request.headers.get("content-type", ""), body)
+    return plain_form(body, limit)
+
+
+def plain_form(body: bytes, limit: int) -> Form:
+    """A form without attachments, from its body."""
+    try:
+        given = parse_qsl(
+            body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body), errors="strict",
+            max_num_fields=LARGEST_FIELDS,
+        )  # fmt: skip
+    except ValueError:
+        raise InvalidRequest("the form cannot be read: it is not as application/x-www-form-urlencoded has it") from None
+    fields: dict[str, str] = {}
+    for name, value in given:
+        _put(fields, name, value, limit)
+    return Form(fields, ())
+
+
 async def _sorted(form: FormData, limit: int) -> Form:
     """JSON fields may come as text or as file parts; clients do both."""
     fields: dict[str, str] = {}
@@ -58,19 +82,24 @@ async def _sorted(form: FormData, limit: int) -> Form:
             if not isinstance(value, UploadFile):
                 raise InvalidRequest(f"{wes.ATTACHMENT} must be a file part: it has no filename")
             attachments.append(value)
-        elif name in fields:
-            raise InvalidRequest(f"the field {name} is given twice" if name.isidentifier() else "a field is twice")
         else:
-            fields[name] = value if isinstance(value, str) else await _text_of(value, limit)
-            if sum(map(len, fields.values())) > limit:
-                raise _too_large(limit)
+            _put(fields, name, value if isinstance(value, str) else await _text_of(value, limit), limit)
     return Form(fields, tuple(attachments))
+
+
+def _put(fields: dict[str, str], name: str, value: str, limit: int) -> None:
+    if name in fields:
+        raise InvalidRequest(f"the field {name} is given twice" if name.isidentifier() else "a field is twice")
+    fields[name] = value
+    if sum(map(len, fields.values())) > limit:
+        raise _too_large(limit)
 
 
 async def _text_of(file: UploadFile, limit: int) -> str:
     content = await file.read(limit + 1)
     if len(content) > limit:
         raise _too_large(limit)
+    check_charset(file.content_type or "", content)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
@@ -78,7 +107,11 @@ async def _text_of(file: UploadFile, limit: int) -> str:
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the fields of a run request may have {limit} bytes together")
+    return TooLarge(_complaint(limit))
+
+
+def _complaint(limit: int) -> str:
+    return f"the fields of a run request may have {limit} bytes together"
 
 
 class _Parser(MultiPartParser):
@@ -88,14 +121,21 @@ class _Parser(MultiPartParser):
     def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], limit: int) -> None:
         super().__init__(headers, stream, max_files=LARGEST_FILES, max_fields=LARGEST_FIELDS, max_part_size=limit)
         self._limit = self._left = limit
-        _, parameters = parse_options_header(headers.get("content-type", ""))
-        charset = parameters.get(b"charset", b"utf-8").decode("latin-1")
-        if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
-            raise InvalidRequest("the charset of a request must be UTF-8")
+        check_charset(headers.get("content-type", ""), b"\x80")  # of names, which are not known yet
+        self._kind = ""
         self._ended = False
 
     def on_end(self) -> None:
         self._ended = True
+
+    def on_headers_finished(self) -> None:
+        told = {name: value.decode("latin-1").strip() for name, value in self._current_part.item_headers}
+        self._kind = told.get(b"content-type", "")
+        if self._kind.lower().startswith("multipart/"):
+            raise MultiPartException("a part of it is multipart itself")
+        if told.get(b"content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
+            raise MultiPartException("a part of it is encoded; send it as it is (RFC 7578, section 4.7)")
+        super().on_headers_finished()
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current_part.file is None:
@@ -106,6 +146,7 @@ class _Parser(MultiPartParser):
 
     def on_part_end(self) -> None:
         if self._current_part.file is None:
+            check_charset(self._kind, bytes(self._current_part.data))
             try:
                 codecs.decode(bytes(self._current_part.data), "utf-8")
             except UnicodeDecodeError:

@@ -12,7 +12,8 @@ from typing import BinaryIO
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from wesgate.core.errors import NotFound
+from wesgate.api.dependencies import single
+from wesgate.core.errors import InvalidRequest, NotFound
 
 CHUNK_BYTES = 256 * 1024
 
@@ -23,6 +24,7 @@ INERT = {
 }
 _FILE = INERT | {"Accept-Ranges": "bytes"}
 _TEXT = "text/plain; charset=utf-8"
+_LINES = re.compile(r"[0-9]{1,6}", re.ASCII)
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 
 
@@ -37,24 +39,66 @@ def open_log(files: Path, path: str) -> BinaryIO | None:
         return None
 
 
+def tail(request: Request) -> int | None:
+    """How many lines of a log's end are asked for (`tail`); None for the whole."""
+    asked = single(request, "tail")
+    if asked is not None and not _LINES.fullmatch(asked):
+        raise InvalidRequest("tail is a whole number of lines, up to 999999")
+    return None if asked is None else int(asked)
+
+
+def last_lines(file: BinaryIO, wanted: int) -> int:
+    """Where the last so many lines of a file begin. It is read from its end, a piece at a time."""
+    end = os.fstat(file.fileno()).st_size
+    if not wanted:
+        return end
+    left, begin = wanted, end - 1  # a newline at the very end begins no line
+    while begin > 0:
+        piece = os.pread(file.fileno(), min(begin, CHUNK_BYTES), max(0, begin - CHUNK_BYTES))
+        begin -= len(piece)
+        if (there := piece.count(b"\n")) >= left:
+            return begin + _newline(piece, left) + 1
+        left -= there
+        if not piece:
+            break
+    return 0
+
+
+def _newline(piece: bytes, which: int) -> int:
+    """Where a newline is, counted from the end of a piece that has so many."""
+    at = len(piece)
+    for _ in range(which):
+        at = piece.rindex(b"\n", 0, at)
+    return at
+
+
 async def send_log(request: Request, files: Path, path: str, *, not_yet: bool = False) -> Response:
     """A log file below the shared root, as long as it is at this moment: its step may be writing. One that is not there
     yet is empty; so is one without a path that is certain to come (`not_yet`). `Range` is served for one range
-    (RFC 9110, section 14); any other form of it is answered in whole."""
+    (RFC 9110, section 14); any other form of it is answered in whole. With `tail` it is the last so many lines."""
+    lines = tail(request)
     if not path and not not_yet:
         raise NotFound
     file = await asyncio.to_thread(open_log, files, path) if path else None  # a shared root may be slow
     if file is None:
         return Response(b"", headers=_FILE, media_type=_TEXT)
+    if lines is None:
+        return send_part(file, request.headers.get("range", ""), _FILE, _TEXT)
+    begin = await asyncio.to_thread(last_lines, file, lines)
+    return _sent(file, begin, os.fstat(file.fileno()).st_size, 200, _FILE, _TEXT)
+
+
+def send_part(file: BinaryIO, asked: str, headers: dict[str, str], kind: str) -> Response:
+    """What a `Range` asks for of an open file, or all of it. It is closed when it was sent."""
     size = os.fstat(file.fileno()).st_size
-    wanted = _wanted(request.headers.get("range", ""), size)
+    wanted = _wanted(asked, size)
     if wanted is None:
-        return _sent(file, 0, size, 200, {})
+        return _sent(file, 0, size, 200, headers, kind)
     begin, end = wanted
     if begin >= end:
         file.close()
-        return Response(b"", 416, headers=_FILE | {"Content-Range": f"bytes */{size}"}, media_type=_TEXT)
-    return _sent(file, begin, end, 206, {"Content-Range": f"bytes {begin}-{end - 1}/{size}"})
+        return Response(b"", 416, headers=headers | {"Content-Range": f"bytes */{size}"}, media_type=kind)
+    return _sent(file, begin, end, 206, headers | {"Content-Range": f"bytes {begin}-{end - 1}/{size}"}, kind)
 
 
 def _wanted(asked: str, size: int) -> tuple[int, int] | None:
@@ -70,9 +114,9 @@ def _wanted(asked: str, size: int) -> tuple[int, int] | None:
     return int(first), min(size, int(last) + 1) if last else size
 
 
-def _sent(file: BinaryIO, begin: int, end: int, status: int, headers: dict[str, str]) -> Response:
+def _sent(file: BinaryIO, begin: int, end: int, status: int, headers: dict[str, str], kind: str) -> Response:
     length = {"Content-Length": str(end - begin)}
-    return StreamingResponse(_chunks(file, begin, end), status, headers=_FILE | length | headers, media_type=_TEXT)
+    return StreamingResponse(_chunks(file, begin, end), status, headers=headers | length, media_type=kind)
 
 
 def _chunks(file: BinaryIO, begin: int, end: int) -> Iterator[bytes]:

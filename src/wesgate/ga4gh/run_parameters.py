@@ -12,7 +12,9 @@ KNOWN = (
     EngineParameter("inputs_url", "string", ""),
     EngineParameter("output_to", "string", ""),
     EngineParameter("delete_after", "string", DeleteAfter.NEVER.value, tuple(DeleteAfter)),
-    EngineParameter("resume", "string", ""),
+    EngineParameter(
+        "resume", "string", "", pattern="([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?", means="the id of a run"
+    ),
 )
 """As service-info tells them; docs/reference/wes.md says what they do."""
 

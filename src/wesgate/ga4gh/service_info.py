@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, assert_never
 
+from wesgate.core.errors import InvalidRequest
+from wesgate.ga4gh import strict
+
 
 @dataclass(frozen=True, slots=True)
 class About:
@@ -27,26 +30,50 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class EngineParameter:
-    """A `workflow_engine_parameters` member that runs may carry. Its values are text, as typed clients want them; of
-    `choices`, if there are any."""
+    """A `workflow_engine_parameters` member that runs may carry. Its values are text, as typed clients want them: of
+    `choices`, if there are any. An integer is at least `least`; JSON is an object of texts and numbers, whose members
+    are of `choices`, if there are any; a text that must be of a `pattern` is `means`."""
 
     name: str
-    type: Literal["string", "integer", "boolean"]
+    type: Literal["string", "integer", "boolean", "json"]
     default: str
     choices: tuple[str, ...] = ()
+    least: int = 1
+    pattern: str = ""
+    means: str = ""
 
     def complaint(self, value: str) -> str:
         """What is wrong with a value; empty if nothing is."""
-        if self.choices and value not in self.choices:
-            return f"must be one of {', '.join(self.choices)}"
         match self.type:
             case "string":
-                return ""
+                return self._of_text(value)
             case "integer":
-                return "" if re.fullmatch("0*[1-9][0-9]{0,8}", value) else "must be a whole number from 1 on"
+                fits = re.fullmatch("[0-9]{1,9}", value) and int(value) >= self.least
+                return "" if fits else f"must be a whole number from {self.least} on"
             case "boolean":
                 return "" if value in ("true", "false") else "must be true or false"
+            case "json":
+                return self._of_json(value)
         assert_never(self.type)
+
+    def _of_text(self, value: str) -> str:
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(self.choices)}"
+        return "" if not self.pattern or re.fullmatch(self.pattern, value) else f"must be {self.means}"
+
+    def _of_json(self, value: str) -> str:
+        try:
+            members = strict.parse(value.encode(), self.name)
+        except InvalidRequest:
+            members = None
+        plain = isinstance(members, dict) and all(
+            isinstance(each, str | int | float) and not isinstance(each, bool) for each in members.values()
+        )
+        if not plain:
+            return "must be a JSON object of texts and numbers"
+        if self.choices and not set(members or ()) <= set(self.choices):
+            return f"may have the members {', '.join(self.choices)}"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +121,20 @@ def wes(
         "system_state_counts": dict(counts),
         "auth_instructions_url": about.documentation_url,
         "tags": {},
+    }
+
+
+def as_1_0(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as WES 1.0 has it, for clients that cannot read 1.1: one version of each engine, as text.
+    https://github.com/ga4gh/workflow-execution-service-schemas/blob/1.0.0/openapi/workflow_execution_service.swagger.yaml"""
+    engines = info["workflow_engine_versions"]
+    kept = ("workflow_type_versions", "supported_filesystem_protocols", "default_workflow_engine_parameters",
+            "system_state_counts", "auth_instructions_url", "tags")  # fmt: skip
+    return {
+        **{name: info[name] for name in kept},
+        "supported_wes_versions": ["1.0.0", *info["supported_wes_versions"]],
+        "workflow_engine_versions": {name: told["workflow_engine_version"][0] for name, told in engines.items()},
+        "contact_info_url": info.get("contactUrl", info["documentationUrl"]),
     }
 
 

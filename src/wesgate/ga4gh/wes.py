@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wesgate.core import codec
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.report import RunReport, TaskReport
-from wesgate.core.spec import RunSpec
+from wesgate.core.spec import RunSpec, RunTerms
 from wesgate.ga4gh import run_parameters, strict
 from wesgate.ga4gh.tes import Tags
 from wesgate.ga4gh.views import timestamp
@@ -27,7 +28,10 @@ JSON_FIELDS = frozenset({"workflow_params", "tags", "workflow_engine_parameters"
 TEXT_FIELDS = frozenset(
     {"workflow_type", "workflow_type_version", "workflow_url", "workflow_engine", "workflow_engine_version"}
 )
+FIELDS = JSON_FIELDS | TEXT_FIELDS
 ATTACHMENT = "workflow_attachment"
+FROM_CACHE = "from the call cache"
+"""How the line begins in `system_logs` of a task that was not run, since its engine had what comes of it."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 Word = Annotated[str, Field(min_length=1, max_length=256)]
@@ -52,6 +56,9 @@ def read_run(fields: Any) -> dict[str, Any]:
     """A client's run request, checked, as the document to keep and to echo."""
     if not isinstance(fields, dict):
         raise InvalidRequest("a run request is a JSON object")
+    if not fields.keys() <= FIELDS:
+        # What is left out would start another run than was meant.
+        raise InvalidRequest(f"a run request has no other fields than {', '.join(sorted(FIELDS))}, and attachments")
     try:
         request = RunRequest.model_validate(fields)
     except ValidationError as error:
@@ -62,6 +69,9 @@ def read_run(fields: Any) -> dict[str, Any]:
     # The schema says string to string, and typed clients refuse anything else in the echo.
     parameters = document.get("workflow_engine_parameters", {})
     document["workflow_engine_parameters"] = {name: _text(value) for name, value in parameters.items()}
+    document.setdefault("tags", {})
+    if _inputs_named(document["workflow_params"]) and "inputs_url" in parameters:
+        raise InvalidRequest("workflow_params.workflowInputs and inputs_url both say where the inputs are; send one")
     return document
 
 
@@ -69,10 +79,10 @@ def read_fields(sent: Mapping[str, str]) -> dict[str, Any]:
     """Form fields as the values they stand for."""
     fields: dict[str, Any] = {}
     for name, text in sent.items():
-        if name in JSON_FIELDS and text.strip():
-            fields[name] = strict.parse(text.encode(), name)
-        elif name in TEXT_FIELDS and text:
-            fields[name] = strict.clean(text, name)
+        if name in JSON_FIELDS:
+            fields[name] = strict.parse(text.encode(), name) if text.strip() else None
+        else:
+            fields[name] = strict.clean(text, "a field") or None
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -83,16 +93,30 @@ def is_relative(workflow_url: str) -> bool:
 
 def run_spec(run_id: UUID, owner: str, directory: PurePosixPath, document: Mapping[str, Any]) -> RunSpec:
     """A kept request as engines get it."""
-    parameters = document.get("workflow_engine_parameters", {})
+    asked, params = terms(document), document.get("workflow_params", {})
     return RunSpec(
         id=run_id,
         owner=owner,
         directory=str(directory),
         workflow_url=document["workflow_url"],
-        params=document.get("workflow_params", {}),
-        engine_parameters=run_parameters.of_engine(parameters),
-        terms=run_parameters.run_terms(parameters),
+        params={} if _inputs_named(params) else params,
+        engine_parameters=run_parameters.of_engine(document.get("workflow_engine_parameters", {})),
+        terms=asked,
     )
+
+
+def terms(document: Mapping[str, Any]) -> RunTerms:
+    """What a kept request asks of this service."""
+    asked = run_parameters.run_terms(document.get("workflow_engine_parameters", {}))
+    named = _inputs_named(document.get("workflow_params", {}))
+    return replace(asked, inputs_url=named) if named and not asked.inputs_url else asked
+
+
+def _inputs_named(params: Mapping[str, Any]) -> str:
+    """Where the inputs come from, if that is all that the parameters say: Amazon Genomics CLI attaches a file of them
+    and names it so."""
+    named = params.get("workflowInputs")
+    return named if len(params) == 1 and isinstance(named, str) else ""
 
 
 def summary(
@@ -127,8 +151,8 @@ def engine_log(
         "cmd": list(report.cmd),
         "start_time": _time(start),
         "end_time": _time(end),
-        "stdout": f"{url}/logs/stdout" if report.stdout else None,
-        "stderr": f"{url}/logs/stderr" if report.stderr else None,
+        "stdout": f"{url}/logs/stdout",  # always: wes-client 5.0 stops at a run that has none
+        "stderr": f"{url}/logs/stderr",
         "exit_code": report.exit_code,
         "system_logs": system_logs,
     }
@@ -155,7 +179,8 @@ def task_log(
         "stderr": f"{urls[0]}/logs/stderr" if told.directory else None,
         "exit_code": codes[-1] if codes else None,
         "system_logs": [*told.system_logs, *([detail] if detail and detail not in told.system_logs else [])],
-        "tes_uri": urls[1],
+        # TES knows nothing of a task that was not run
+        "tes_uri": None if any(line.startswith(FROM_CACHE) for line in told.system_logs) else urls[1],
     }
     return strict.known(log)
 

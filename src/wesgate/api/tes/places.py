@@ -1,10 +1,11 @@
-"""Where the files of a caller's tasks may be: checked as text when a task is created, and named in service-info.
+"""Where the files of a caller's tasks and runs may be: checked as text at once, and named in service-info.
 
 The worker checks paths again on the disk, with links resolved.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 from wesgate.api.dependencies import Context
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.owner import Caller
-from wesgate.core.paths import within
+from wesgate.core.paths import KEPT, within
 from wesgate.core.stores import is_blob, store_for
 
 FETCHED = frozenset({"http", "https"})
@@ -31,6 +32,15 @@ def check_urls(found: Context, who: Caller, document: Mapping[str, Any]) -> None
         for number, file in enumerate(document.get(what, ())):
             if file.get("url") and not file.get("content"):
                 _check(found, file["url"], roots, f"{what}.{number}.url", read=what == "inputs")
+
+
+def check_output_to(found: Context, who: Caller, url: str) -> None:
+    """InvalidRequest if the outputs of a run cannot be put below this URL."""
+    where, own = "workflow_engine_parameters.output_to", str(found.files / who.owner.directory)
+    _check(found, url, _roots(found, who), where, read=False)
+    path = unquote(urlsplit(url).path) if "://" in url else url
+    if within(path, own) and KEPT.fullmatch(posixpath.relpath(path, own).partition("/")[0]):
+        raise InvalidRequest(f"{where} is among the service's own records: choose another directory")
 
 
 def _roots(found: Context, who: Caller) -> list[str]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from wesgate.api.auth import person
-from wesgate.api.dependencies import base_url, context, row_id, send, single
-from wesgate.api.paging import page_size
-from wesgate.api.wes import streams, submit
+from wesgate.api.dependencies import base_url, context, row_id, send
+from wesgate.api.wes import cached, events, lists, outputs, streams, submit
 from wesgate.api.wes import tasks as tasks_of
+from wesgate.api.wes.clients import client_of
 from wesgate.core.failpoints import failpoint
 from wesgate.db import runs, tasks
-from wesgate.ga4gh import run_parameters, service_info, wes
+from wesgate.ga4gh import run_parameters, service_info, wes, wes_clients
 
 router = APIRouter(tags=["WES"])
 
-DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 INLINE_TASKS = 1000
 """How many task logs a RunLog holds for clients that know no /tasks; the rest are there."""
 
@@ -24,20 +23,10 @@ INLINE_TASKS = 1000
 async def get_service_info(request: Request) -> Response:
     """What this WES is, what it runs, and how many runs the caller has."""
     found, who = context(request), await person(request)
-    counts = await runs.counts(found.database, who.owner)
-    return send(service_info.wes(found.about, found.engines, run_parameters.KNOWN, counts, ["file", "http", "https"]))
-
-
-@router.get("/runs")
-async def list_runs(request: Request) -> Response:
-    """The caller's runs, newest first."""
-    found, who = context(request), await person(request)
-    size = page_size(single(request, "page_size"), DEFAULT_PAGE, LARGEST_PAGE)
-    scope = f"runs {who.owner.id}"
-    place = found.pager.place(scope, single(request, "page_token"))
-    page = await runs.page(found.database, who.owner, place, size + 1)
-    shown = [wes.summary(run.id, run.state, run.tags, run.started_at, run.ended_at) for run in page[:size]]
-    return send({"runs": shown, "next_page_token": found.pager.token(scope, page, size)})
+    counts = await found.counts.of(found.database, who.owner)
+    protocols = sorted({"file", "http", "https", *(store.url.partition(":")[0] for store in found.stores)})
+    info = service_info.wes(found.about, found.engines, run_parameters.KNOWN, counts, protocols)
+    return send(service_info.as_1_0(info) if client_of(request).of_1_0 else info)
 
 
 @router.get("/runs/{run_id}/status")
@@ -45,6 +34,9 @@ async def get_run_status(request: Request, run_id: str) -> Response:
     """The state of one run."""
     who, wanted = await person(request), row_id(run_id)
     state = await runs.status(context(request).database, who.owner, wanted)
+    if state in wes_clients.FOLDED:
+        document = (await runs.get(context(request).database, who.owner, wanted)).document
+        state = client_of(request, document).states.get(state, state)
     body = b'{"run_id":"%b","state":"%b"}' % (run_id.encode(), state.encode())
     return Response(body, media_type="application/json")
 
@@ -59,7 +51,8 @@ async def get_run_log(request: Request, run_id: str) -> Response:
     log = wes.engine_log(run.document["workflow_url"], run.report, run.detail, url, run.started_at, run.ended_at)
     shown = wes.run_log(run.id, run.state, run.document, log, url, run.report.outputs)
     inline = await tasks.of_run(found.database, run.id, None, INLINE_TASKS)
-    return send({**shown, "task_logs": [tasks_of.task_log(base, run.id, task) for task in inline]})
+    whole = {**shown, "task_logs": [tasks_of.task_log(base, run.id, task) for task in inline]}
+    return send(wes_clients.run_log(whole, client_of(request, run.document)))
 
 
 @router.post("/runs/{run_id}/cancel")
@@ -71,4 +64,6 @@ async def cancel_run(request: Request, run_id: str) -> Response:
     return send({"run_id": run_id})
 
 
+router.routes[:0] = lists.router.routes  # /runs/counts is no run
 router.routes += [*submit.router.routes, *tasks_of.router.routes, *streams.router.routes]
+router.routes += [*events.router.routes, *outputs.router.routes, *cached.router.routes]

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from uuid import UUID, uuid4
@@ -16,32 +17,40 @@ from starlette.datastructures import UploadFile
 
 from wesgate.api.auth import person
 from wesgate.api.body import read_json, worked_out
-from wesgate.api.dependencies import Context, context, idempotency_key, send
-from wesgate.api.form import read_form
-from wesgate.core.errors import Conflict, InvalidRequest, TooLarge
+from wesgate.api.dependencies import Context, context, idempotency_key, send, single
+from wesgate.api.form import Form, read_form, read_plain_form
+from wesgate.api.tes import places
+from wesgate.core.errors import Conflict, InvalidRequest, KeyReused, NotFound, TooLarge
 from wesgate.core.failpoints import failpoint
-from wesgate.core.owner import Owner
+from wesgate.core.owner import Caller, Owner
 from wesgate.core.paths import INCOMING
+from wesgate.core.states import TERMINAL
 from wesgate.db import runs
 from wesgate.ga4gh import run_parameters, strict, wes
 from wesgate.ga4gh.service_info import EngineInfo
-from wesgate.sources import attachments, urls
+from wesgate.sources import attachments, resumed, submitted
 
 router = APIRouter(tags=["WES"])
 
 
 @router.post("/runs")
 async def run_workflow(request: Request) -> Response:
-    """Accept a run: a multipart form as the spec has it, or the same fields as a JSON object."""
+    """Accept a run: a multipart form as the spec has it, or the same fields as a plain form or a JSON object."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         async with read_form(request, context(request).json_bytes) as form:
-            document = await worked_out(form.size, lambda: wes.read_run(wes.read_fields(form.fields)))
-            return await _accept(request, document, form.attachments)
+            return await _accept(request, await _document(form), form.attachments)
+    if kind == "application/x-www-form-urlencoded":
+        plain = await read_plain_form(request, context(request).json_bytes)
+        return await _accept(request, await _document(plain), ())
     if kind == "application/json":
         body = await read_json(request)
         return await _accept(request, await worked_out(len(body), lambda: wes.read_run(strict.parse(body))), ())
     raise InvalidRequest("a run request is multipart/form-data, or application/json")
+
+
+async def _document(form: Form) -> dict[str, Any]:
+    return await worked_out(form.size, lambda: wes.read_run(wes.read_fields(form.fields)))
 
 
 def _engine(found: Context, document: dict[str, Any]) -> EngineInfo:
@@ -70,26 +79,58 @@ def _check_parameters(engine: EngineInfo, given: Mapping[str, str]) -> None:
             raise InvalidRequest(f"workflow_engine_parameters.{name} {complaint}")
 
 
-async def _check_workflow(found: Context, workflow_url: str, names: list[tuple[str, ...]]) -> None:
-    if not wes.is_relative(workflow_url):
-        await urls.check(workflow_url, allow_private=found.allow_private_sources)
-    elif attachments.check_name(workflow_url) not in names:
-        raise InvalidRequest("workflow_url is the name of no attachment, and no http(s) URL")
+async def _check_workflow(found: Context, document: Mapping[str, Any], uploads: submitted.Uploads) -> None:
+    rules = submitted.Rules(found.stores, found.allow_private_sources, found.allowed_sources)
+    await submitted.check(document["workflow_url"], wes.terms(document).inputs_url, uploads, rules)
 
 
 async def _accept(request: Request, document: dict[str, Any], uploads: Sequence[UploadFile]) -> Response:
     found, who = context(request), await person(request)
     key = idempotency_key(request)
-    engine = _engine(found, document)
-    _check_parameters(engine, document.get("workflow_engine_parameters", {}))
-    names = attachments.check_names([file.filename or "" for file in uploads])
-    await _check_workflow(found, document["workflow_url"], names)
-    files = [(name, file.file) for name, file in zip(names, uploads, strict=True)]
-    run_id = await _make(found, who.owner, document, engine, files, key)
+    engine, files = await check(found, who, document, uploads)
+    if _is_dry(request):
+        return send(await _look(found, who.owner, document, files))
+    try:
+        run_id = await make(found, who.owner, document, engine, files, key)
+    except Conflict as error:
+        raise KeyReused(str(error)) from None
     return send({"run_id": str(run_id)})
 
 
-async def _make(
+async def check(
+    found: Context, who: Caller, document: dict[str, Any], uploads: Sequence[UploadFile] = ()
+) -> tuple[EngineInfo, Sequence[tuple[tuple[str, ...], BinaryIO]]]:
+    """The engine for a request, and its attachments by name; InvalidRequest for what cannot be run here."""
+    engine = _engine(found, document)
+    _check_parameters(engine, document.get("workflow_engine_parameters", {}))
+    if output_to := wes.terms(document).output_to:
+        places.check_output_to(found, who, output_to)
+    names = attachments.check_names([file.filename or "" for file in uploads])
+    files = [(name, file.file) for name, file in zip(names, uploads, strict=True)]
+    with ExitStack() as opened:
+        sent = dict(files)
+        if resumes := wes.terms(document).resume:
+            earlier = await _resumable(found, who.owner, resumes, engine)
+            sent = sent or resumed.named(found.files / earlier.directory, document, opened)
+        await _check_workflow(found, document, sent)
+    return engine, files
+
+
+async def _resumable(found: Context, owner: Owner, run_id: str, engine: EngineInfo) -> runs.Run:
+    """The run to go on with, which has ended."""
+    what = "workflow_engine_parameters.resume"
+    try:
+        earlier = await runs.get(found.database, owner, UUID(hex=run_id))
+    except NotFound:
+        raise InvalidRequest(f"{what} must be the id of a run of yours") from None
+    if earlier.state not in TERMINAL:
+        raise InvalidRequest(f"{what}: that run has not ended; cancel it, or wait")
+    if _engine(found, earlier.document).name != engine.name:
+        raise InvalidRequest(f"{what}: that run was of another engine than {engine.name}")
+    return earlier
+
+
+async def make(
     found: Context,
     owner: Owner,
     document: dict[str, Any],
@@ -103,9 +144,7 @@ async def _make(
     directory = PurePosixPath(owner.directory) / f"run-{run_id.hex}"
     folder = found.files / directory
     try:
-        await asyncio.to_thread((folder / "attachments").mkdir, parents=True)
-        (folder / INCOMING).touch()
-        await attachments.write(folder / "attachments", files, found.attachment_bytes)
+        await _lay(found, folder, document, files)
         digest = await asyncio.to_thread(_digest, document, folder) if key else None
         failpoint("api-before-commit")
     except Exception:
@@ -123,6 +162,42 @@ async def _make(
     else:
         await _discard(folder)
     return made
+
+
+async def _look(
+    found: Context, owner: Owner, document: dict[str, Any], files: Sequence[tuple[tuple[str, ...], BinaryIO]]
+) -> Mapping[str, Any]:
+    """What a run of this would be, with nothing kept; its files have the mark, should this process be killed."""
+    run_id = uuid4()
+    folder = found.files / owner.directory / f"run-{run_id.hex}"
+    try:
+        await _lay(found, folder, document, files)
+        return await found.check(wes.run_spec(run_id, owner.directory, PurePosixPath(folder), document))
+    finally:
+        await _discard(folder)
+
+
+def _is_dry(request: Request) -> bool:
+    wanted = single(request, "dry_run") or "false"
+    if wanted not in ("true", "false"):
+        raise InvalidRequest("dry_run must be true or false")
+    return wanted == "true"
+
+
+async def _lay(
+    found: Context, folder: Path, document: dict[str, Any], files: Sequence[tuple[tuple[str, ...], BinaryIO]]
+) -> None:
+    """Write the attachments, with the mark of a directory that has no row."""
+
+    def lay() -> None:
+        folder.mkdir(parents=True)
+        (folder / INCOMING).touch()
+        if not files and (earlier := wes.terms(document).resume):
+            resumed.link(folder.with_name(f"run-{earlier}"), folder)
+        (folder / "attachments").mkdir(exist_ok=True)
+        attachments.write(folder / "attachments", files, found.attachment_bytes)
+
+    await asyncio.to_thread(lay)  # all at once: to go to a thread and back takes as long as a small file
 
 
 async def _discard(folder: Path) -> None:

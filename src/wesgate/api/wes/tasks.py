@@ -10,7 +10,6 @@ from fastapi import APIRouter, Request, Response
 from wesgate.api.auth import person
 from wesgate.api.dependencies import base_url, context, row_id, send, single
 from wesgate.api.paging import page_size
-from wesgate.core.owner import Caller
 from wesgate.db import runs, tasks
 from wesgate.ga4gh import wes
 from wesgate.ga4gh.views import Task
@@ -44,7 +43,7 @@ async def run_and_task(request: Request, run_id: str, task_id: str) -> tuple[run
     """A run of the caller's, and a task of that run."""
     found, who = context(request), await person(request)
     run = await runs.get(found.database, who.owner, row_id(run_id))
-    task = await tasks.get(found.database, Caller(who.owner, run.id), row_id(task_id))
+    task = await tasks.get_of_run(found.database, who.owner, run.id, row_id(task_id))
     return run, task
 
 

@@ -1,0 +1,196 @@
+"""The output files of runs: told, sent in part and whole, and nobody else's."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.conftest import WES
+from tests.builders import a_run, execute
+from wesgate.api.dependencies import Context
+from wesgate.api.wes.outputs import zipped
+from wesgate.app import create_app
+from wesgate.core.owner import Caller
+from wesgate.core.spec import Store
+from wesgate.db.session import Database
+from wesgate.identity.callers import Callers
+
+
+@pytest.fixture
+async def run(database: Database, caller: Caller) -> str:
+    """A run that succeeded."""
+    run_id = await a_run(database, caller, directory="o/run-1")
+    await execute(database, "UPDATE runs SET state = 'COMPLETE' WHERE id = :id", id=run_id)
+    return str(run_id)
+
+
+@pytest.fixture
+def kept(files: Path, run: str) -> Path:
+    """Its outputs: two files, and an input that was passed through."""
+    folder = files / "o/run-1/outputs"
+    told = [{"name": "w.in", "type": "FILE", "url": "file:///data/ref"}]
+    for path, text in {"one/a b.txt": "0123456789", os.fsdecode(b"d/\xff"): "y"}.items():
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_text(text)
+        told.append({"name": "w.x", "path": path, "type": "FILE", "size_bytes": len(text), "digest": "sha256:00"})  # type: ignore[dict-item]
+    (folder.parent / "outputs.json").write_text(json.dumps(told))
+    return folder
+
+
+async def test_each_output_is_told_with_where_to_get_it(client: httpx.AsyncClient, run: str, kept: Path) -> None:
+    told = (await client.get(f"{WES}/runs/{run}/outputs")).json()["outputs"]
+    assert told[0] == {"name": "w.in", "type": "FILE", "url": "file:///data/ref"}
+    url = f"http://127.0.0.1:8080{WES}/runs/{run}/outputs/one/a%20b.txt"
+    assert told[1] == {
+        "name": "w.x", "path": "one/a b.txt", "type": "FILE", "size_bytes": 10, "digest": "sha256:00", "url": url,
+    }  # fmt: skip
+    assert [(await client.get(one["url"])).text for one in told[1:]] == ["0123456789", "y"]
+
+
+async def test_a_file_is_sent_inert_to_be_saved(client: httpx.AsyncClient, run: str, kept: Path) -> None:
+    sent = await client.get(f"{WES}/runs/{run}/outputs/one/a%20b.txt")
+    assert (sent.status_code, sent.text) == (200, "0123456789")
+    assert sent.headers["content-disposition"] == "attachment; filename*=UTF-8''a%20b.txt"
+    assert sent.headers["content-type"] == "application/octet-stream"
+    assert sent.headers["x-content-type-options"] == "nosniff"
+    assert sent.headers["content-security-policy"] == "default-src 'none'; sandbox"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "text"), [("bytes=2-4", 206, "234"), ("bytes=-3", 206, "789"), ("bytes=10-", 416, "")]
+)
+async def test_a_part_is_sent(
+    client: httpx.AsyncClient, run: str, kept: Path, asked: str, status: int, text: str
+) -> None:
+    sent = await client.get(f"{WES}/runs/{run}/outputs/one/a%20b.txt", headers={"Range": asked})
+    assert (sent.status_code, sent.text) == (status, text)
+
+
+async def test_a_part_of_a_file_that_changed_is_the_whole(client: httpx.AsyncClient, run: str, kept: Path) -> None:
+    url = f"{WES}/runs/{run}/outputs/one/a%20b.txt"
+    tag = (await client.get(url)).headers["etag"]
+    asked = {"Range": "bytes=8-", "If-Range": tag}
+    assert (await client.get(url, headers=asked)).text == "89"
+    (kept / "one/a b.txt").write_text("other")
+    assert (await client.get(url, headers=asked)).text == "other"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../outputs.json", "..%2foutputs.json", "%2e%2e/token", "one/..%2f..%2ftoken", "one", "one/", "", "link",
+     "links/x", "pipe", "none", "one/%00", "%2fetc%2fpasswd", "one//a%20b.txt"],
+)  # fmt: skip
+async def test_what_is_no_output_file_is_not_there(client: httpx.AsyncClient, run: str, kept: Path, path: str) -> None:
+    (kept.parent / "token").write_text("secret")
+    (kept / "link").symlink_to(kept.parent / "token")
+    (kept.parent / "x").write_text("secret")
+    (kept / "links").symlink_to(kept.parent)
+    os.mkfifo(kept / "pipe")
+    url = httpx.URL("http://127.0.0.1:8080").copy_with(raw_path=f"{WES}/runs/{run}/outputs/{path}".encode())
+    sent = await client.get(url)
+    assert sent.status_code == 404
+    assert "secret" not in sent.text
+
+
+async def test_all_are_sent_as_a_zip(client: httpx.AsyncClient, run: str, kept: Path) -> None:
+    sent = await client.get(f"{WES}/runs/{run}/outputs.zip")
+    assert sent.headers["content-disposition"] == f'attachment; filename="{run}.zip"'
+    archive = zipfile.ZipFile(io.BytesIO(sent.content))
+    assert archive.testzip() is None
+    assert {name: archive.read(name) for name in archive.namelist()} == {"one/a b.txt": b"0123456789", "d/\ufffd": b"y"}
+
+
+def test_a_zip_is_made_in_pieces_of_bounded_size(tmp_path: Path) -> None:
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(50 << 20)
+    (tmp_path / "old").write_text("x")
+    os.utime(tmp_path / "old", (0, 0))  # a zip knows no 1970
+    sizes = [len(piece) for piece in zipped(tmp_path, ["big", "old"])]
+    assert max(sizes) < 2 << 20
+    assert sum(sizes) > 50 << 20
+
+
+def test_a_zip_of_ten_thousand_files_is_whole(tmp_path: Path) -> None:
+    names = [f"f{n}" for n in range(10_000)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(zipped(tmp_path, names))))
+    assert archive.namelist() == names
+    assert archive.read("f9999") == b"f9999"
+
+
+def test_a_zip_whose_file_is_gone_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "here").write_text("x")
+
+    def taken(pieces: Iterator[bytes]) -> bytes:
+        return b"".join(pieces)
+
+    with pytest.raises(FileNotFoundError):
+        taken(zipped(tmp_path, ["here", "gone"]))
+
+
+@pytest.mark.parametrize("path", ["outputs", "outputs.zip", "outputs/one/a%20b.txt"])
+async def test_a_run_that_has_not_succeeded_has_none(
+    client: httpx.AsyncClient, database: Database, caller: Caller, path: str
+) -> None:
+    run_id = await a_run(database, caller, directory="o/run-2")
+    sent = await client.get(f"{WES}/runs/{run_id}/{path}")
+    assert (sent.status_code, sent.json()["msg"]) == (404, "this run is QUEUED: only one that is COMPLETE has outputs")
+
+
+@pytest.mark.parametrize("path", ["outputs", "outputs.zip", "outputs/one/a%20b.txt"])
+async def test_files_that_were_removed_are_told_of(client: httpx.AsyncClient, run: str, path: str) -> None:
+    sent = await client.get(f"{WES}/runs/{run}/{path}")
+    assert sent.status_code == 404
+    assert "were removed" in sent.json()["msg"]
+
+
+async def test_a_strangers_outputs_are_as_those_of_no_run(
+    context: Context, stranger: Caller, run: str, kept: Path
+) -> None:
+    theirs = replace(context, callers=Callers(context.database, stranger.owner))
+    transport = httpx.ASGITransport(create_app(theirs))
+    nobody = "00000000-0000-0000-0000-000000000000"
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as other:
+        for path in ("outputs", "outputs.zip", "outputs/one/a%20b.txt"):
+            mine, none = [await other.get(f"{WES}/runs/{id}/{path}") for id in (run, nobody)]
+            assert (mine.status_code, mine.content) == (404, none.content)
+
+
+async def submit(client: httpx.AsyncClient, output_to: str) -> httpx.Response:
+    request = {"workflow_type": "WDL", "workflow_type_version": "1.0", "workflow_url": "https://93.184.215.14/main.wdl",
+               "workflow_engine_parameters": {"output_to": output_to}}  # fmt: skip
+    return await client.post(f"{WES}/runs", json=request)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://bucket/out", "file:///etc/out", "https://example.org/out", "relative/out", "file:relative", "/etc/out",
+     "file://{own}/cache/x", "{own}/run-1/outputs", "file://{own}/x/../wg-1/files", "file://{own}/%63ache",
+     "file://{own}/..", "file://[/x"],
+)  # fmt: skip
+async def test_a_place_that_outputs_cannot_go_to_is_refused_at_once(
+    client: httpx.AsyncClient, caller: Caller, files: Path, url: str
+) -> None:
+    sent = await submit(client, url.format(own=files / caller.owner.directory))
+    assert sent.status_code == 400
+    assert "output_to" in sent.json()["msg"]
+
+
+@pytest.mark.parametrize("url", ["file://{own}/mine", "{own}", "{shared}/out/", "s3://known/out"])
+async def test_a_place_of_the_callers_or_the_sites_is_taken(
+    context: Context, caller: Caller, files: Path, url: str
+) -> None:
+    app = create_app(replace(context, stores=[Store("s3://known/")]))
+    place = url.format(own=files / caller.owner.directory, shared=context.roots[0])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080") as client:
+        sent = await submit(client, place)
+    assert sent.status_code == 200, sent.text
