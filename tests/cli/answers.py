@@ -31,5 +31,8 @@ def ranged(body: bytes, request: Request) -> Response:
     if not wanted:
         return PlainTextResponse(body)
     first, _, last = wanted.removeprefix("bytes=").partition("-")
-    part = body[int(first) : int(last) + 1] if first else body[-int(last) :]
-    return PlainTextResponse(part, 206 if part else 416)
+    begin = int(first) if first else max(0, len(body) - int(last))
+    part = body[begin : int(last) + 1 if first and last else None]
+    place = f"{begin}-{begin + len(part) - 1}" if part else "*"
+    headers = {"Content-Range": f"bytes {place}/{len(body)}"}
+    return PlainTextResponse(part, 206 if part else 416, headers=headers)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.cli.double import Double, Stage, serving
 from wesgate.cli import main
 from wesgate.cli.remote import waiting
+
+WDL = "version 1.0\nworkflow hello {\n  input {\n    File reads\n    String who\n  }\n}\n"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,27 @@ def stages() -> Iterator[tuple[Stage, Stage]]:
 def server(stages: tuple[Stage, Stage]) -> Double:
     stages[0].double = Double(stages[0].url)
     return stages[0].double
+
+
+@pytest.fixture
+def wesgate(server: Double) -> Double:
+    """A server with what wesgate has beside WES."""
+    server.ours = True
+    return server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A workflow of several files, with inputs of its own."""
+    made = tmp_path / "wf"
+    (made / "lib").mkdir(parents=True)
+    (made / ".git").mkdir()
+    (made / ".git" / "config").write_text("")
+    (made / "main.wdl").write_text(WDL)
+    (made / "other.wdl").write_text("version 1.0")
+    (made / "lib" / "a.fq").write_text("reads")
+    (made / "inputs.json").write_text('{"hello.reads": "lib/a.fq", "who": "Ada"}')
+    return made
 
 
 @pytest.fixture(params=["1.1", "1.0"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.cli.answers import AWAY, T0, T1, missing, ranged, reply
@@ -46,10 +47,20 @@ def a_run(
 
 @dataclass
 class Double:
-    """The server's state. A run is a list of frames: each look at it shows the next one, the last one for ever."""
+    """The server's state. A run is a list of frames: each look at it shows the next one, the last one for ever. `ours`
+    is a wesgate: it has dry runs, filters, files and live logs, as they are scripted."""
 
     url: str = ""
     old: bool = False
+    ours: bool = False
+    forecast: dict[str, Any] = field(default_factory=lambda: {"valid": True, "inputs": [], "errors": []})
+    queries: list[list[tuple[str, str]]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    listing: list[dict[str, Any]] | None = None
+    cut: int = 0
+    ranges: list[str] = field(default_factory=list)
+    live: dict[str, list[list[bytes]]] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
     runs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
     next_run: list[dict[str, Any]] = field(default_factory=lambda: [a_run("new-run")])
@@ -61,6 +72,12 @@ class Double:
     instead: Response | None = None
     storage: list[str] | None = None
     tasks: TesDouble = field(default_factory=TesDouble)
+
+    def told(self, path: str) -> dict[str, Any]:
+        """A file as the list of outputs tells of it."""
+        body = self.files[path]
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return {"name": f"w.{path.partition('/')[0]}", "path": path, "size_bytes": len(body), "digest": digest}
 
     def add(self, *frames: dict[str, Any]) -> None:
         """Add a run."""
@@ -86,10 +103,14 @@ class Stage:
                 Route(f"{BASE}/service-info", self.service_info),
                 Route(f"{BASE}/runs", self.list_runs),
                 Route(f"{BASE}/runs", self.submit, methods=["POST"]),
+                Route(f"{BASE}/runs/counts", self.counts),
                 Route(f"{BASE}/runs/{{run_id}}", self.run_log),
+                Route(f"{BASE}/runs/{{run_id}}/outputs", self.outputs),
+                Route(f"{BASE}/runs/{{run_id}}/outputs/{{path:path}}", self.output),
                 Route(f"{BASE}/runs/{{run_id}}/status", self.status),
                 Route(f"{BASE}/runs/{{run_id}}/tasks", self.tasks),
                 Route(f"{BASE}/runs/{{run_id}}/cancel", self.cancel, methods=["POST"]),
+                Route(f"{BASE}/runs/{{run_id}}/{{rest:path}}", self.stream),
                 Route("/texts/{name}", self.text),
                 Route("/ga4gh/tes/v1/service-info", self.tes_info),
                 Route("/tes/{name}", self.tes),
@@ -102,13 +123,16 @@ class Stage:
         await (self.double.instead or self.app)(scope, receive, send)
 
     async def service_info(self, request: Request) -> Response:
-        return reply({"workflow_type_versions": {"WDL": {"workflow_type_version": ["draft-2", "1.1"]}}})
+        names = ("inputs_url", "output_to", "delete_after", "resume") if self.double.ours else ("max_tasks",)
+        told = {"default_workflow_engine_parameters": [{"name": name, "type": "string"} for name in names]}
+        return reply({"workflow_type_versions": {"WDL": {"workflow_type_version": ["draft-2", "1.1"]}}, **told})
 
     async def tes_info(self, request: Request) -> Response:
         storage = self.double.storage
         return missing("route") if storage is None else reply({"storage": storage})
 
     async def list_runs(self, request: Request) -> Response:
+        self.double.queries.append(request.query_params.multi_items())
         shown = [frames[0] for frames in self.double.runs.values()]
         keys = ("run_id", "state") if self.double.old else ("run_id", "state", "start_time", "tags")
         begin = int(request.query_params.get("page_token", "0"))
@@ -123,6 +147,8 @@ class Stage:
             for file in form.getlist("workflow_attachment"):
                 assert isinstance(file, UploadFile)
                 double.attachments[file.filename or ""] = await file.read()
+        if double.ours and request.query_params.get("dry_run") == "true":
+            return reply(double.forecast)
         double.add(*double.next_run)
         return reply({"run_id": double.next_run[0]["run_id"]})
 
@@ -141,6 +167,36 @@ class Stage:
         if self.double.old or not frames:
             return missing("route")
         return reply({"task_logs": frames[0]["task_logs"], "next_page_token": ""})
+
+    async def counts(self, request: Request) -> Response:
+        self.double.queries.append(request.query_params.multi_items())
+        return reply({"counts": {"COMPLETE": 7, "QUEUED": 0}, "total": 7})
+
+    async def outputs(self, request: Request) -> Response:
+        if not self.double.ours:
+            return missing("route")
+        listing = self.double.listing
+        return reply({"outputs": list(map(self.double.told, self.double.files)) if listing is None else listing})
+
+    async def output(self, request: Request) -> Response:
+        self.double.ranges.append(request.headers.get("range", ""))
+        body = self.double.files[request.path_params["path"]]
+        if not self.double.cut:
+            return ranged(body, request)
+        cut, self.double.cut = self.double.cut, 0
+        headers = {"content-length": str(len(body))}
+        return StreamingResponse(iter([body[:cut]]), headers=headers)
+
+    async def stream(self, request: Request) -> Response:
+        """The connections of a log that is followed, each of so many pieces; then it is away."""
+        rest = request.path_params["rest"]
+        if not self.double.ours:
+            return missing("route")
+        self.double.asked.append((f"{rest}?{request.url.query}", request.headers.get("last-event-id")))
+        if not self.double.live.get(rest):
+            return reply({"msg": "away"}, 503)
+        pieces = self.double.live[rest].pop(0)
+        return StreamingResponse(iter(pieces), media_type="text/event-stream")
 
     async def cancel(self, request: Request) -> Response:
         self.double.canceled.append(request.path_params["run_id"])

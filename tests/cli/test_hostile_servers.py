@@ -21,7 +21,10 @@ from tests.cli.double import Double, a_run
 from tests.cli.tes_double import a_step, a_task
 from wesgate.cli.remote import connection
 
-RUNS = [["ls"], ["status", "r" * 32], ["logs", "r" * 32], ["cancel", "r" * 32], ["outputs", "r" * 32]]
+RUNS = [
+    ["ls"], ["status", "r" * 32], ["logs", "r" * 32], ["cancel", "r" * 32], ["outputs", "r" * 32], ["find", "x"],
+    ["find", "--counts"], ["run", "https://e.org/w.wdl", "--dry-run"], ["run", "--resume", "r" * 32],
+]  # fmt: skip
 TASKS = [
     ["ls"], ["get", "t" * 32], ["logs", "t" * 32], ["cancel", "t" * 32], ["cancel", "--state", "queued"],
     ["wait", "t" * 32], ["create", "--image", "i", "x"], ["create", "--image", "i", "--dry-run", "x"],

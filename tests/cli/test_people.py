@@ -9,6 +9,7 @@ import pytest
 from tests.cli.answers import T0
 from tests.cli.conftest import Cli
 from tests.cli.double import Double, a_run, a_task
+from wesgate.cli.people import find
 
 
 def test_ls_reads_on_through_the_pages_up_to_its_limit(cli: Cli, any_server: Double) -> None:
@@ -49,6 +50,18 @@ def test_last_is_the_youngest_also_where_the_oldest_comes_first(cli: Cli, server
     for day in range(1, 6):
         server.add(a_run(f"day-{day}", start_time=f"2026-11-0{day}T00:00:00Z"))
     assert json.loads(cli(server, "status", "last", "--json").out)["run_id"] == "day-5"
+
+
+def test_the_youngest_is_looked_for_no_further_than_needed(
+    cli: Cli, server: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "PAGE_SIZE", 3)
+    for day in range(9, 1, -1):
+        server.add(a_run(f"day-{day}", start_time=f"2026-11-0{day}T00:00:00Z"))
+    assert json.loads(cli(server, "status", "last", "--json").out)["run_id"] == "day-9"
+    assert len(server.queries) == 2
+    server.runs = dict(reversed(server.runs.items()))
+    assert json.loads(cli(server, "status", "last", "--json").out)["run_id"] == "day-9"
 
 
 def test_status_counts_tasks_and_shows_what_failed(cli: Cli, any_server: Double) -> None:

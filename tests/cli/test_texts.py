@@ -10,11 +10,12 @@ import pytest
 
 from tests.cli.answers import T0
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.people import wdl
 from wesgate.cli.people.client import WES, log_place
-from wesgate.cli.people.params import Signature, parameters, unreadable
 from wesgate.cli.people.replies import Stand, read_log
-from wesgate.cli.people.submission import find_workflow, named, type_of, version_from
+from wesgate.cli.people.submit import wdl
+from wesgate.cli.people.submit.params import Signature, parameters, unreadable
+from wesgate.cli.people.submit.places import type_of
+from wesgate.cli.people.submit.workflow import find_workflow, named, version_from
 from wesgate.cli.remote.connection import base_url
 from wesgate.cli.remote.reading import has_ended
 from wesgate.cli.tasks.client import TES
@@ -122,17 +123,17 @@ def test_two_attached_files_of_one_name_are_refused(tmp_path: Path) -> None:
     ids=lambda value: str(value)[:12],
 )
 def test_values_are_json_where_they_are_json(text: str, value: Any) -> None:
-    assert parameters([f"key={text}"], None, Signature()) == {"key": value}
+    assert parameters([f"key={text}"], [], Signature()) == {"key": value}
 
 
 def test_declared_types_win_over_guesses() -> None:
     signature = Signature("w", wdl.declared(TEXT))
-    assert parameters(["sample=7", "w.more=x", "task.n=1"], None, signature) == {
+    assert parameters(["sample=7", "w.more=x", "task.n=1"], [], signature) == {
         "w.sample": "7",
         "w.more": ["x"],
         "w.task.n": 1,
     }
-    assert parameters(["more=x", "more=y"], None, signature) == {"w.more": ["x", "y"]}
+    assert parameters(["more=x", "more=y"], [], signature) == {"w.more": ["x", "y"]}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_names_of_local_files_become_paths_but_strings_stay(tmp_path: Path, monk
     (tmp_path / "x.fq").write_text("")
     monkeypatch.chdir(tmp_path)
     signature = Signature("w", wdl.declared(TEXT))
-    given = parameters(["reads=x.fq", "sample=x.fq", "more=x.fq", "more=none.fq", "other=x.fq"], None, signature)
+    given = parameters(["reads=x.fq", "sample=x.fq", "more=x.fq", "more=none.fq", "other=x.fq"], [], signature)
     there = str(tmp_path / "x.fq")
     assert given == {"w.reads": there, "w.sample": "x.fq", "w.more": [there, "none.fq"], "w.other": there}
 
@@ -160,7 +161,7 @@ def test_names_of_local_files_become_paths_but_strings_stay(tmp_path: Path, monk
 def test_an_inputs_file_names_files_beside_itself(tmp_path: Path) -> None:
     (tmp_path / "x.fq").write_text("")
     (tmp_path / "in.json").write_text(json.dumps({"w.reads": "x.fq", "#": "comment", "sizes": {"x.fq": 1}}))
-    given = parameters(["sizes={}"], tmp_path / "in.json", Signature("w", wdl.declared(TEXT)))
+    given = parameters(["sizes={}"], [tmp_path / "in.json"], Signature("w", wdl.declared(TEXT)))
     assert given == {"w.reads": str(tmp_path / "x.fq"), "w.sizes": {}}
 
 
@@ -168,14 +169,14 @@ def test_an_attached_file_is_named_as_the_server_will_know_it(tmp_path: Path, mo
     (tmp_path / "x.fq").write_text("")
     monkeypatch.chdir(tmp_path)
     signature = Signature(attached={tmp_path / "x.fq": "data/x.fq"})
-    assert parameters(["reads=./x.fq"], None, signature) == {"reads": "data/x.fq"}
+    assert parameters(["reads=./x.fq"], [], signature) == {"reads": "data/x.fq"}
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "\xff", ""])
 def test_an_inputs_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "in.json").write_text(text, "latin-1")
     with pytest.raises(UsageProblem, match="the inputs file"):
-        parameters([], tmp_path / "in.json", Signature())
+        parameters([], [tmp_path / "in.json"], Signature())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import typer
 from wesgate.cli.errors import CliError
 from wesgate.cli.operators import commands as operators
 from wesgate.cli.people import commands as people
-from wesgate.cli.people import submit
+from wesgate.cli.people import listing
+from wesgate.cli.people.submit import command as submit
 from wesgate.cli.tasks import commands as tasks
 from wesgate.cli.tasks import create
 from wesgate.cli.text import one_line
@@ -22,9 +23,11 @@ First steps:
   wesgate serve                        start a service here
   wesgate run md5sum.wdl file=a.txt --follow
                                        run a workflow on it, with a file of yours
-  wesgate ls                           your runs
+  wesgate ls                           your newest runs
+  wesgate find sample_12 --since 3h    runs by what they are
   wesgate logs last                    the engine's log of the youngest
   wesgate outputs last                 what came out
+  wesgate outputs last --download out/ the files of it
   wesgate task create --image ubuntu:22.04 --follow -- echo hello
                                        a single task, without a workflow
   wesgate task ls                      your tasks
@@ -68,9 +71,10 @@ def _wesgate(
 
 app.command(epilog=submit.EXAMPLES)(submit.run)
 app.command(
-    epilog="\b\nExamples:\n  wesgate ls --limit 5\n  wesgate ls --state running --state queued\n"
+    epilog="\b\nExamples:\n  wesgate ls --limit 5\n  wesgate ls --state running --state queued --tag study=lambda\n"
     "  wesgate ls --json | jq -r '.runs[].run_id'\n"
-)(people.ls)
+)(listing.ls)
+app.command(epilog=listing.FIND_EXAMPLES)(listing.find)
 app.command(
     epilog="\b\nExamples:\n  wesgate status last\n  wesgate status 3f2a --follow\n"
     "  wesgate status last --wait && echo it worked\n"
@@ -78,12 +82,13 @@ app.command(
 app.command(
     epilog="\b\nExamples:\n  wesgate logs last                 the engine's log\n"
     "  wesgate logs last align-3 -f      a task's log, as it grows\n"
-    "  wesgate logs 3f2a align-3 --stderr | grep -i error\n"
+    "  wesgate logs 3f2a align-3 --stderr --tail 20\n"
 )(people.logs)
 app.command(epilog="\b\nExamples:\n  wesgate cancel last\n  wesgate cancel 3f2a\n")(people.cancel)
-app.command(epilog="\b\nExamples:\n  wesgate outputs last\n  wesgate outputs last --json | jq -r '.\"qc.plot\"'\n")(
-    people.outputs
-)
+app.command(
+    epilog="\b\nExamples:\n  wesgate outputs last\n  wesgate outputs last --json | jq -r '.\"qc.plot\"'\n"
+    "  wesgate outputs last --download results/\n  wesgate outputs 3f2a bam plot.pdf --download results/\n"
+)(people.outputs)
 task = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Run single tasks on any TES server.")
 task.command(epilog=create.EXAMPLES)(create.create)
 task.command(
@@ -95,7 +100,7 @@ task.command(
 )(tasks.get)
 task.command(
     epilog="\b\nExamples:\n  wesgate task logs last -f\n  wesgate task logs 3f2a --step 2 --stderr\n"
-    "  wesgate task logs 3f2a --attempt 1\n"
+    "  wesgate task logs 3f2a --attempt 1 --tail 20\n"
 )(tasks.logs)
 task.command(
     epilog="\b\nExamples:\n  wesgate task cancel last\n  wesgate task cancel 3f2a 77b0\n"

@@ -1,12 +1,12 @@
 """What can go wrong for a person at the command line, each with its exit code.
 
-| code | means                                                |
-| ---- | ---------------------------------------------------- |
-| 0    | done; what was waited for ended COMPLETE             |
-| 1    | the run or task did not end COMPLETE                 |
-| 2    | the command cannot be carried out as it was written  |
-| 3    | the server could not be reached, or refused          |
-| 130  | stopped by Ctrl-C; the run or task goes on           |
+| code | means                                                        |
+| ---- | ------------------------------------------------------------ |
+| 0    | done; what was waited for ended COMPLETE                     |
+| 1    | the run or task did not end COMPLETE, or (dry run) would not |
+| 2    | the command cannot be carried out as it was written          |
+| 3    | the server could not be reached, or refused                  |
+| 130  | stopped by Ctrl-C; the run or task goes on                   |
 """
 
 from __future__ import annotations

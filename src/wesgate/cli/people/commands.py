@@ -1,49 +1,22 @@
-"""The commands for people that look at runs: ls, status, logs, cancel, outputs."""
+"""The commands for people that look at one run: status, logs, cancel, outputs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wesgate.cli.errors import UsageProblem
+from wesgate.cli.errors import CliError
 from wesgate.cli.options import Json, print_json
 from wesgate.cli.people.options import RunName, connected
-from wesgate.cli.remote.options import DEFAULT_URL, Raw, Token, Url, hints
+from wesgate.cli.remote.options import DEFAULT_URL, Raw, Tail, Token, Url, hints
 from wesgate.core.states import State
 
-STATE_WORDS = ", ".join(State)
-
-
-def ls(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs to show at most.")] = 20,
-    state: Annotated[
-        list[str] | None, typer.Option("--state", "-s", metavar="STATE", help=f"Only these: {STATE_WORDS}. Repeatable.")
-    ] = None,
-    url: Url = DEFAULT_URL,
-    token: Token = "",
-    as_json: Json = False,
-) -> None:
-    """List your runs, in the server's order."""
-    from wesgate.cli.people.report import document
-    from wesgate.cli.text import columns, moment, one_line, took
-
-    wanted = _states(state or [])
-    with connected(url, token) as client:
-        size = 200 if wanted else min(limit, 200)
-        found = list(islice((run for run in client.runs(size) if not wanted or run.state in wanted), limit))
-    if as_json:
-        print_json({"runs": [document(run) for run in found]})
-        return
-    now = datetime.now(UTC)
-    rows = [
-        [one_line(run.id), one_line(run.state), moment(run.start), took(run.start, run.end or now), one_line(run.name)]
-        for run in found
-    ]
-    for line in columns([["RUN", "STATE", "STARTED", "TOOK", "NAME"], *rows]) if rows else ["no runs"]:
-        typer.echo(line)
+if TYPE_CHECKING:
+    from wesgate.cli.people.client import WesClient
 
 
 def status(
@@ -84,6 +57,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run or task ends.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Only the standard output.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only the standard error.")] = False,
+    tail: Tail = None,
     raw: Raw = False,
     url: Url = DEFAULT_URL,
     token: Token = "",
@@ -92,15 +66,17 @@ def logs(
     """Print the log of a run's engine, or of one of its tasks."""
     from wesgate.cli.people.find import find_run
     from wesgate.cli.people.logs import Source
-    from wesgate.cli.remote.streams import chosen, print_logs
+    from wesgate.cli.remote.streams import chosen, print_live, print_logs
 
     names = chosen(stdout=stdout, stderr=stderr, follow=follow, as_json=as_json)
     with connected(url, token) as client:
-        source = Source(client, find_run(client, run), task, names)
+        source = Source(client, find_run(client, run), task, names, tail)
         if as_json:
             print_json(source.document())
+        elif follow and (live := source.live()):
+            print_live(live, source.look, raw=raw)
         else:
-            print_logs(source.look, follow=follow, raw=raw)
+            print_logs(source.look, follow=follow, raw=raw, tail=tail)
 
 
 def cancel(run: RunName, url: Url = DEFAULT_URL, token: Token = "", as_json: Json = False) -> None:
@@ -118,28 +94,58 @@ def cancel(run: RunName, url: Url = DEFAULT_URL, token: Token = "", as_json: Jso
         typer.echo(f"run {clean(run_id)} is {one_line(state)}")
 
 
-def outputs(run: RunName, url: Url = DEFAULT_URL, token: Token = "", as_json: Json = False) -> None:
-    """Print the outputs of a run that ended COMPLETE, by name."""
-    from wesgate.cli.errors import CliError
+def outputs(
+    run: RunName,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", show_default=False, help="Only these outputs.")
+    ] = None,
+    download: Annotated[
+        Path | None,
+        typer.Option("--download", "-d", metavar="DIR", show_default=False, help="Fetch the files into a directory."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: Json = False,
+) -> None:
+    """Print the outputs of a run that ended COMPLETE, or fetch them.
+
+    With --download, what was fetched before is kept, what was begun is taken up where it was left, and every file is
+    compared with the digest that the server tells.
+    """
     from wesgate.cli.people.find import find_run
-    from wesgate.cli.people.report import output_lines
+    from wesgate.cli.people.report import output_lines, outputs_named
     from wesgate.cli.text import clean, one_line
 
     with connected(url, token) as client:
         found = client.run(find_run(client, run))
-    if found.state != State.COMPLETE:
-        next_step = hints(url).command("status", found.id)
-        raise CliError(f"run {clean(found.id)} is {one_line(found.state)} and has no outputs; see: {next_step}")
+        if found.state != State.COMPLETE:
+            next_step = hints(url).command("status", found.id)
+            raise CliError(f"run {clean(found.id)} is {one_line(found.state)} and has no outputs; see: {next_step}")
+        if download is not None:
+            _download(client, found.id, download, names or [], as_json=as_json)
+            return
+    values = outputs_named(found.outputs, names or [])
     if as_json:
-        print_json(found.outputs)
+        print_json(values)
         return
-    for line in output_lines(found.outputs):
+    for line in output_lines(values):
         typer.echo(line)
 
 
-def _states(words: list[str]) -> set[str]:
-    wanted = {word.upper() for word in words}
-    unknown = wanted - set(State.__members__)
-    if unknown:
-        raise UsageProblem(f"--state {', '.join(sorted(unknown))}: the states are {STATE_WORDS}")
-    return wanted
+def _download(client: WesClient, run_id: str, folder: Path, names: Sequence[str], *, as_json: bool) -> None:
+    from wesgate.cli.people.download import Download, chosen
+    from wesgate.cli.text import clean
+
+    def tell(place: Path) -> None:
+        if not as_json:
+            typer.echo(clean(str(place)))
+
+    wanted = chosen(client.outputs(run_id), names)
+    here = [output for output in wanted if output.path]
+    places = Download(client, run_id, folder).fetch(here, tell)
+    for output in wanted:
+        if not output.path:
+            typer.echo(f"{clean(output.name)} is elsewhere and was not fetched: {clean(output.url)}", err=True)
+    if as_json:
+        files = zip(here, places, strict=True)
+        print_json({"files": [{"name": one.name, "path": str(path), "digest": one.digest} for one, path in files]})

@@ -9,6 +9,7 @@ from wesgate.cli.errors import NoSuchRun, UsageProblem
 from wesgate.cli.people.client import WesClient
 from wesgate.cli.people.replies import Log, Run
 from wesgate.cli.people.report import label
+from wesgate.cli.remote.connection import PAGE_SIZE
 from wesgate.cli.remote.names import REACH, find_id, some
 from wesgate.cli.text import one_line
 
@@ -16,7 +17,11 @@ from wesgate.cli.text import one_line
 def find_run(client: WesClient, word: str) -> str:
     """The id of the run that `word` means."""
     if word == "last":
-        found = newest(list(islice(client.runs(), REACH)))
+        runs = client.runs()
+        first = list(islice(runs, PAGE_SIZE))
+        found = newest(first)
+        if found is not None and found is not first[0]:
+            found = newest([*first, *islice(runs, REACH)])
         if found is None:
             raise NoSuchRun(f"{client.base} has no runs of yours; start one with `wesgate run WORKFLOW`")
         return found.id

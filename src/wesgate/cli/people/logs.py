@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,17 +15,31 @@ from wesgate.cli.remote.streams import Logs, Stream, whole
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Whose log it is: a task's, or the engine's where no task is named; and which of its streams."""
+    """Whose log it is: a task's, or the engine's where no task is named; which of its streams, and how many of their
+    last lines."""
 
     client: WesClient
     run_id: str
     task: str
     names: Sequence[str]
+    tail: int | None = None
 
     def look(self) -> Logs:
         """The streams as they are now."""
         log, over = self._log()
         return Logs(tuple(self._stream(log, name) for name in self.names), over, log.system_logs)
+
+    def live(self) -> dict[str, Callable[[], Iterator[str]]]:
+        """How each of the streams is followed; none where it has ended, or the server tells of none as it grows."""
+        if not self.client.is_wesgate():
+            return {}
+        log, over = self._log()
+        if over:
+            return {}
+        return {
+            name: partial(self.client.follow_log, self.run_id, log.id if self.task else "", name, self.tail)
+            for name in self.names
+        }
 
     def document(self) -> dict[str, object]:
         """The streams as `--json` prints them."""
@@ -34,7 +48,7 @@ class Source:
             "run_id": self.run_id,
             "task": log.id or log.name or None,
             "system_logs": list(log.system_logs),
-            **{name: whole(self._stream(log, name)) for name in self.names},
+            **{name: whole(self._stream(log, name), self.tail) for name in self.names},
         }
 
     def _log(self) -> tuple[Log, bool]:
@@ -46,4 +60,5 @@ class Source:
 
     def _stream(self, log: Log, name: str) -> Stream:
         where = log.stdout if name == "stdout" else log.stderr
-        return Stream(name, partial(self.client.log, self.run_id, where), where=where)
+        end = partial(self.client.end_of_log, self.run_id, where)
+        return Stream(name, partial(self.client.log, self.run_id, where), end, where=where)

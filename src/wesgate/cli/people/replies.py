@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from wesgate.cli.remote.reading import as_object, as_text, as_texts, has_ended
+from wesgate.cli.remote.reading import as_object, as_text, as_texts, as_whole, has_ended
 from wesgate.cli.text import parse_time
 from wesgate.core.states import State
 
@@ -47,7 +47,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as far as the server told: a list item holds less than a run log."""
+    """A run as far as the server told: a list item holds less than a run log. `request` is what was submitted."""
 
     id: str
     state: str
@@ -58,10 +58,29 @@ class Run:
     log: Log = field(default_factory=Log)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     tasks: tuple[Log, ...] = ()
+    request: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.tags.get("name", "") or self.log.name or self.workflow.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file that came out of a run. `path` is its place among the outputs, empty if it is elsewhere (`url`)."""
+
+    name: str
+    path: str
+    size: int | None = None
+    digest: str = ""
+    url: str = ""
+
+
+def read_output(data: Mapping[str, Any]) -> Output:
+    """One file of a wesgate's list of outputs."""
+    count = as_whole(data.get("size_bytes"))
+    texts = {key: as_text(data.get(key)) for key in ("name", "path", "digest", "url")}
+    return Output(size=count, **texts)
 
 
 def read_run(data: Mapping[str, Any], run_id: str = "") -> Run:
@@ -78,6 +97,7 @@ def read_run(data: Mapping[str, Any], run_id: str = "") -> Run:
         log=log,
         outputs=as_object(data.get("outputs")),
         tasks=tuple(read_log(item) for item in tasks) if isinstance(tasks, list) else (),
+        request=request,
     )
 
 

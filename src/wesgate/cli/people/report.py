@@ -8,11 +8,30 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from wesgate.cli.errors import UsageProblem
 from wesgate.cli.people.replies import Log, Run, Stand
+from wesgate.cli.remote.names import some
 from wesgate.cli.remote.options import Hints
+from wesgate.cli.remote.reading import as_object, as_whole
 from wesgate.cli.text import clean, columns, moment, one_line, took
 
 MANY = 5
+
+
+def run_table(runs: Sequence[Run], now: datetime) -> list[str]:
+    """Runs as a list shows them."""
+    rows = [
+        [one_line(run.id), one_line(run.state), moment(run.start), took(run.start, run.end or now), one_line(run.name)]
+        for run in runs
+    ]
+    return columns([["RUN", "STATE", "STARTED", "TOOK", "NAME"], *rows]) if rows else ["no runs"]
+
+
+def count_lines(told: Mapping[str, Any]) -> list[str]:
+    """How many runs there are, by state and in all."""
+    rows = [[one_line(state, 40), str(number)] for state, count in as_object(told.get("counts")).items()
+            if (number := as_whole(count))]  # fmt: skip
+    return columns([*rows, ["total", str(as_whole(told.get("total")) or 0)]])
 
 
 def run_lines(run: Run, tasks: Sequence[Log], now: datetime) -> list[str]:
@@ -69,6 +88,14 @@ def failure_lines(
 def label(task: Log) -> str:
     """What to call a task."""
     return one_line(task.name, 80) or one_line(task.id, 80) or "without a name"
+
+
+def outputs_named(outputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """These of the outputs, named in full or without the workflow's name; all if none is named."""
+    for name in names:
+        if not any(name in (key, key.partition(".")[2]) for key in outputs):
+            raise UsageProblem(f"the run has no output {one_line(name)!r}; its outputs are {some(list(outputs), 20)}")
+    return {key: value for key, value in outputs.items() if not names or {key, key.partition(".")[2]} & set(names)}
 
 
 def output_lines(outputs: Mapping[str, Any]) -> list[str]:

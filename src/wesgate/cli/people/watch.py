@@ -56,7 +56,7 @@ def last_lines(client: WesClient, run_id: str, log: Log, count: int) -> tuple[st
     """The end of a log's stderr, or of its stdout where stderr is empty; a log that cannot be read has none."""
     for where in (log.stderr, log.stdout):
         try:
-            text = client.log(run_id, where, last=TAIL_BYTES).decode("utf-8", "replace") if where else ""
+            text = client.end_of_log(run_id, where, TAIL_BYTES)[0].decode("utf-8", "replace") if where else ""
         except CliError:
             continue
         if text.strip():

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -35,13 +35,14 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer, read whole up to a limit."""
+    """An HTTP answer, read whole up to a limit; `size` is that of all there is, where the body is a part of it."""
 
     status: int
     url: str
     content_type: str
     body: bytes
     location: str = ""
+    size: int = 0
 
 
 def base_url(url: str, api: Api) -> str:
@@ -127,37 +128,51 @@ class Connection:
                 return
             seen.add(token)
 
-    def text(self, url: str, offset: int = 0, last: int = 0, *, kind: str = "") -> bytes | None:
-        """A text from `offset` on (at most a window of it), or its `last` bytes; None if it is not there, or not of
-        this content type."""
-        wanted = f"bytes=-{last}" if last else f"bytes={offset}-{offset + LOG_WINDOW - 1}"
+    def text(self, url: str, offset: int = 0, *, kind: str = "") -> bytes | None:
+        """A text from `offset` on (at most a window of it); None if it is not there, or not of this content type."""
+        answer = self._text(url, f"bytes={offset}-{offset + LOG_WINDOW - 1}", kind)
+        if answer is None or answer.status != 200:
+            return None if answer is None else answer.body
+        return answer.body[offset:]
+
+    def end_of_text(self, url: str, count: int, *, kind: str = "") -> tuple[bytes, int] | None:
+        """The last bytes of a text, and how many it has; None as for `text`."""
+        answer = self._text(url, f"bytes=-{count}", kind, keep=count)
+        return None if answer is None else (answer.body[-count:], answer.size)
+
+    def _text(self, url: str, wanted: str, kind: str, keep: int = 0) -> Answer | None:
         headers = {"Range": wanted, "Accept": "text/plain, */*"}
-        answer = self._send("GET", url, headers=headers, keep=last, follow_redirects=True)
-        if answer.status in (200, 206) and not answer.content_type.startswith(kind):
-            return None
-        if answer.status == 206:
-            return answer.body
-        if answer.status == 200:
-            return part(answer.body, offset, last)
+        answer = self._send("GET", url, headers=headers, keep=keep, follow_redirects=True)
         if answer.status == 416:
-            return b""
+            return replace(answer, body=b"")
+        if answer.status in (200, 206):
+            return answer if answer.content_type.startswith(kind) else None
         return None if answer.status == 404 else self._refuse(answer)
 
+    @contextmanager
+    def opened(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """An answer that is read as it comes; one that refuses is the problem that it tells of."""
+        with self._sent("GET", url, headers=headers, follow_redirects=True) as reply:
+            if reply.status_code >= 300:
+                self._refuse(_answer(reply, url))
+            yield reply
+
     def _send(self, method: str, url: str, *, keep: int = 0, **options: Any) -> Answer:
-        headers = {"Accept": "application/json"} | options.pop("headers", {})
+        with self._sent(method, url, **options) as reply:
+            return _answer(reply, url, keep)
+
+    @contextmanager
+    def _sent(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Iterator[httpx.Response]:
+        sent = {"Accept": "application/json", **(headers or {})}
         if self._token and self.is_ours(url):
-            headers["Authorization"] = f"Bearer {self._token}"
+            sent["Authorization"] = f"Bearer {self._token}"
         with (
             _told_in_one_line(self.base, self._timeout_s),
-            self._http.stream(method, url, headers=headers, **options) as reply,
+            self._http.stream(method, url, headers=sent, **options) as reply,
         ):
-            return Answer(
-                status=reply.status_code,
-                url=one_line(url, 300),
-                content_type=reply.headers.get("content-type", ""),
-                body=_bounded(reply.iter_bytes(), one_line(url, 300), keep),
-                location=reply.headers.get("location", ""),
-            )
+            yield reply
 
     def is_ours(self, url: str) -> bool:
         """Whether a URL is this server's."""
@@ -183,6 +198,20 @@ class Connection:
                     status=status,
                     transient=status == 429 or (status >= 500 and status != 501),
                 )
+
+
+def _answer(reply: httpx.Response, url: str, keep: int = 0) -> Answer:
+    shown = one_line(url, 300)
+    body, taken = _bounded(reply.iter_bytes(), shown, keep)
+    whole = re.fullmatch(r"bytes .*/(\d{1,18})", reply.headers.get("content-range", ""), re.ASCII)
+    return Answer(
+        status=reply.status_code,
+        url=shown,
+        content_type=reply.headers.get("content-type", ""),
+        body=body,
+        location=reply.headers.get("location", ""),
+        size=int(whole.group(1)) if whole else taken,
+    )
 
 
 def _checked_token(token: str) -> str:
@@ -215,12 +244,8 @@ def _parse(body: bytes) -> Any:
         return None
 
 
-def part(body: bytes, offset: int, last: int) -> bytes:
-    """A body from `offset` on, or its end."""
-    return body[-last:] if last else body[offset:]
-
-
-def _bounded(chunks: Iterator[bytes], url: str, keep: int) -> bytes:
+def _bounded(chunks: Iterator[bytes], url: str, keep: int) -> tuple[bytes, int]:
+    """What came, or (`keep`) the end of it, and how much it was."""
     body = bytearray()
     taken = 0
     for chunk in chunks:
@@ -230,7 +255,7 @@ def _bounded(chunks: Iterator[bytes], url: str, keep: int) -> bytes:
         body += chunk
         if keep and len(body) > keep + (1 << 20):
             del body[:-keep]
-    return bytes(body)
+    return bytes(body), taken
 
 
 @contextmanager

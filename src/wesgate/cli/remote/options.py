@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from wesgate.cli.errors import UsageProblem
 from wesgate.cli.text import clean
+from wesgate.core.states import State
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+STATE_WORDS = ", ".join(State)
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 
@@ -28,7 +32,20 @@ Token = Annotated[
         help="Bearer token. The environment is the safer place: other people see command lines.",
     ),
 ]
+Tail = Annotated[
+    int | None,
+    typer.Option("--tail", metavar="N", min=0, show_default=False, help="Only the last N lines, and what follows."),
+]
 Raw = Annotated[bool, typer.Option("--raw", help="Control characters as they are, not written out.")]
+
+
+def states(words: Iterable[str]) -> tuple[str, ...]:
+    """The states that were typed, in any case."""
+    wanted = tuple(dict.fromkeys(word.upper() for word in words))
+    unknown = set(wanted) - set(State.__members__)
+    if unknown:
+        raise UsageProblem(f"--state {', '.join(sorted(unknown))}: the states are {STATE_WORDS}")
+    return wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def as_exit_code(value: Any) -> int | None:
+def as_whole(value: Any) -> int | None:
     """The whole number; anything else is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 

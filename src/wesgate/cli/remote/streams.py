@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import codecs
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import typer
 
 from wesgate.cli.errors import UsageProblem
 from wesgate.cli.remote.connection import LOG_WINDOW
+from wesgate.cli.remote.live import together
 from wesgate.cli.remote.waiting import patiently, poll
 from wesgate.cli.text import clean
+
+FIRST_REACH = 8 * 1024
+"""So many bytes are asked for first, where the last lines are wanted."""
 
 FEW = 2
 """So many empty streams are each told of; of more it is only said if all are empty."""
@@ -27,11 +31,12 @@ def chosen(*, stdout: bool, stderr: bool, follow: bool, as_json: bool) -> list[s
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream at one moment. `fetch` gives at most a window of it from an offset on; `ended` says that nothing more
-    will come; `where` is what to tell of its place if nothing is there."""
+    """One stream at one moment. `fetch` gives at most a window of it from an offset on, `end` its last bytes and how
+    many it has; `ended` says that nothing more will come; `where` is what to tell of its place if nothing is there."""
 
     name: str
     fetch: Callable[[int], bytes] = field(compare=False)
+    end: Callable[[int], tuple[bytes, int]] = field(compare=False)
     ended: bool = False
     where: str = ""
 
@@ -67,40 +72,87 @@ class Reader:
                 break
         self.ended = stream.ended
 
+    def last(self, stream: Stream, lines: int) -> str:
+        """The last lines, as far back as a window of it goes; it is read on after them."""
+        body, self.offset = last_lines(stream.end, lines)
+        self.ended = stream.ended
+        return self.decoder.decode(body)
 
-def print_logs(look: Callable[[], Logs], *, follow: bool, raw: bool) -> Logs:
-    """Print the streams, headed by their names where there are several; with `follow`, until they end. The last look
-    is returned."""
+
+def last_lines(end: Callable[[int], tuple[bytes, int]], lines: int) -> tuple[bytes, int]:
+    """The last lines of a text whose end can be had, and how many bytes the text has."""
+    count = FIRST_REACH
+    while True:
+        body, size = end(count)
+        before = body.removesuffix(b"\n").rsplit(b"\n", lines)
+        if len(before) > lines:
+            return body[len(before[0]) + 1 :], size
+        if len(body) >= size or count >= LOG_WINDOW:
+            return body, size
+        count *= 8
+
+
+class Printer:
+    """Prints pieces of streams, headed by the stream's name whenever another one goes on, if there are several."""
+
+    def __init__(self, *, raw: bool) -> None:
+        self._raw = raw
+        self._heading = ""
+
+    def show(self, name: str, text: str, *, several: bool) -> None:
+        """Print a piece."""
+        if text and several and self._heading != name:
+            self._heading = name
+            typer.echo(f"==> {name} <==")
+        # Not `typer.echo`: into a pipe it would leave colors out, also where they are asked for.
+        sys.stdout.write(text if self._raw else clean(text))
+        sys.stdout.flush()
+
+
+def print_logs(look: Callable[[], Logs], *, follow: bool, raw: bool, tail: int | None = None) -> Logs:
+    """Print the streams; with `follow`, until they end. With `tail`, begin with so many last lines of those that are
+    there now. The last look is returned."""
     readers: dict[str, Reader] = {}
-    heading = ""
+    printer = Printer(raw=raw)
 
     def show(seen: Logs) -> None:
-        nonlocal heading
+        begins = not readers
         several = len(seen.streams) > 1 or len(readers) > 1
         for stream in seen.streams:
-            for text in readers.setdefault(stream.name, Reader()).fresh(stream, patient=follow):
-                if text and several and heading != stream.name:
-                    heading = stream.name
-                    typer.echo(f"==> {heading} <==")
-                # Not `typer.echo`: into a pipe it would leave colors out, also where they are asked for.
-                sys.stdout.write(text if raw else clean(text))
-                sys.stdout.flush()
+            reader = readers.setdefault(stream.name, Reader())
+            texts = reader.fresh(stream, patient=follow)
+            for text in texts if tail is None or not begins else [reader.last(stream, tail)]:
+                printer.show(stream.name, text, several=several)
 
     seen = poll(look, lambda seen: seen.over or not follow, show)
-    for line in [*seen.said, *_nothing(seen.streams, readers)]:
-        typer.echo(clean(line), err=True)
+    _tell_rest(seen, {name for name, reader in readers.items() if reader.offset})
     return seen
 
 
-def whole(stream: Stream) -> str:
-    """All of a stream, for a document."""
-    return "".join(Reader().fresh(stream))
+def print_live(sources: Mapping[str, Callable[[], Iterator[str]]], look: Callable[[], Logs], *, raw: bool) -> None:
+    """Print what comes of these streams until they end."""
+    printer, filled = Printer(raw=raw), set()
+    for name, text in together(sources):
+        printer.show(name, text, several=len(sources) > 1)
+        if text:
+            filled.add(name)
+    _tell_rest(patiently(look), filled)
 
 
-def _nothing(streams: Sequence[Stream], readers: dict[str, Reader]) -> Iterator[str]:
-    empty = [stream for stream in streams if readers[stream.name].offset == 0]
-    if len(streams) <= FEW:
+def whole(stream: Stream, tail: int | None = None) -> str:
+    """All of a stream, or its last lines, for a document."""
+    return "".join(Reader().fresh(stream)) if tail is None else Reader().last(stream, tail)
+
+
+def _tell_rest(seen: Logs, filled: Collection[str]) -> None:
+    """What the server says besides, and which streams had nothing."""
+    for line in [*seen.said, *_nothing([stream for stream in seen.streams if stream.name not in filled], seen)]:
+        typer.echo(clean(line), err=True)
+
+
+def _nothing(empty: Sequence[Stream], seen: Logs) -> Iterator[str]:
+    if len(seen.streams) <= FEW:
         for stream in empty:
             yield f"{stream.name}: nothing there" + (f" ({stream.where})" if stream.where else "")
-    elif len(empty) == len(streams):
+    elif len(empty) == len(seen.streams):
         yield "nothing there"

@@ -38,16 +38,31 @@ def poll(
     return answer
 
 
+class Patience:
+    """How long a server may be away, counted anew whenever something came from it."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Something came."""
+        self._since = time.monotonic()
+
+    def bear(self, problem: ServerProblem) -> None:
+        """Return when it is time to ask again; raise the problem if asking again is of no use."""
+        if not problem.transient or time.monotonic() - self._since > AWAY_S:
+            raise problem
+        time.sleep(RETRY_S)
+
+
 def patiently(ask: Callable[[], T]) -> T:
     """What was asked for, asked again while the server is away."""
-    begun = time.monotonic()
+    patience = Patience()
     while True:
         try:
             return ask()
         except ServerProblem as problem:
-            if not problem.transient or time.monotonic() - begun > AWAY_S:
-                raise
-        time.sleep(RETRY_S)
+            patience.bear(problem)
 
 
 def _timed(ask: Callable[[], T]) -> tuple[T, float]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from wesgate.cli.errors import NoSuchRun, ServerProblem
 from wesgate.cli.remote.connection import PAGE_SIZE, Api, Connection
@@ -18,6 +19,8 @@ NO_SUCH_ROUTE = (404, 405, 501)
 """How servers answer for a route that they do not have."""
 
 TOO_LARGE = 413
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,17 @@ class TesClient:
     def log(self, task_id: str, attempt: int, step: int, stream: str, offset: int = 0) -> bytes | None:
         """A step's stdout or stderr from `offset` on (at most a window of it); None if this server has no such log.
         Attempts count from 1, steps from 0."""
-        url = f"{self.base}{self._path(task_id)}/logs/{step}/{stream}?attempt={attempt}"
+        # A server with a dashboard may answer any path with a web page.
+        return self._log(partial(self._server.text, offset=offset, kind="text/plain"), task_id, attempt, step, stream)
+
+    def end_of_log(self, task_id: str, attempt: int, step: int, stream: str, count: int) -> tuple[bytes, int] | None:
+        """The last bytes of a step's stdout or stderr, and how many it has; None as for `log`."""
+        fetch = partial(self._server.end_of_text, count=count, kind="text/plain")
+        return self._log(fetch, task_id, attempt, step, stream)
+
+    def _log(self, fetch: Callable[[str], T | None], task_id: str, attempt: int, step: int, stream: str) -> T | None:
         try:
-            # A server with a dashboard may answer any path with a web page.
-            return self._server.text(url, offset, kind="text/plain")
+            return fetch(f"{self.base}{self._path(task_id)}/logs/{step}/{stream}?attempt={attempt}")
         except ServerProblem as problem:
             if problem.status in NO_SUCH_ROUTE:
                 return None

@@ -10,9 +10,8 @@ import typer
 
 from wesgate.cli.errors import ServerProblem, UsageProblem
 from wesgate.cli.options import Json, print_json
-from wesgate.cli.remote.options import DEFAULT_URL, Raw, Token, Url, hints
-from wesgate.cli.tasks.options import STATE_WORDS, TaskName, connected
-from wesgate.core.states import State
+from wesgate.cli.remote.options import DEFAULT_URL, STATE_WORDS, Raw, Tail, Token, Url, hints, states
+from wesgate.cli.tasks.options import TaskName, connected
 
 if TYPE_CHECKING:
     from wesgate.cli.tasks.client import Wanted
@@ -92,6 +91,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task ends.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Only the standard output.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only the standard error.")] = False,
+    tail: Tail = None,
     raw: Raw = False,
     url: Url = DEFAULT_URL,
     token: Token = "",
@@ -107,11 +107,11 @@ def logs(
 
     names = chosen(stdout=stdout, stderr=stderr, follow=follow, as_json=as_json)
     with connected(url, token) as client:
-        source = Source(client, find_task(client, task), names, step, attempt or 0)
+        source = Source(client, find_task(client, task), names, step, attempt or 0, tail)
         if as_json:
             print_json(source.document())
         else:
-            print_logs(source.look, follow=follow, raw=raw)
+            print_logs(source.look, follow=follow, raw=raw, tail=tail)
 
 
 def cancel(
@@ -176,12 +176,8 @@ def _cancel_named(words: list[str], url: str, token: str, *, as_json: bool) -> N
         print_json({"tasks": [{"id": task_id, "state": state} for task_id, state in states.items()]})
 
 
-def _wanted(states: list[str] | None, tags: list[str] | None, name: str) -> Wanted:
-    from wesgate.cli.people.params import pair
+def _wanted(typed: list[str] | None, tags: list[str] | None, name: str) -> Wanted:
+    from wesgate.cli.people.submit.params import pair
     from wesgate.cli.tasks.client import Wanted
 
-    words = tuple(dict.fromkeys(word.upper() for word in states or []))
-    unknown = set(words) - set(State.__members__)
-    if unknown:
-        raise UsageProblem(f"--state {', '.join(sorted(unknown))}: the states are {STATE_WORDS}")
-    return Wanted(words, tuple(pair(text, "tag") for text in tags or []), name)
+    return Wanted(states(typed or []), tuple(pair(text, "tag") for text in tags or []), name)

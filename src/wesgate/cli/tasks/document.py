@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.people.params import absolute, pair, read_json
+from wesgate.cli.people.submit.params import absolute, pair, read_json
 from wesgate.cli.text import one_line
 
 MAX_DOCUMENT = 64 * 1024 * 1024

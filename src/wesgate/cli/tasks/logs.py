@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.remote.connection import part
 from wesgate.cli.remote.streams import Logs, Stream, whole
 from wesgate.cli.tasks.client import TesClient
 from wesgate.cli.tasks.replies import StepLog, Task
@@ -24,6 +23,7 @@ class Source:
     names: Sequence[str]
     step: int | None = None
     attempt: int = 0
+    tail: int | None = None
     told: Callable[[Task], None] = lambda _: None
     _first: int = field(default=0, init=False)
 
@@ -41,7 +41,7 @@ class Source:
         attempt = self.attempt or len(task.attempts)
         steps: dict[int, dict[str, object]] = {}
         for (step, name), stream in self._streams(task, attempt):
-            steps.setdefault(step, {"step": step})[name] = whole(stream)
+            steps.setdefault(step, {"step": step})[name] = whole(stream, self.tail)
         return {"id": task.id, "state": task.state, "attempt": attempt, "steps": list(steps.values())}
 
     def _task(self) -> Task:
@@ -64,20 +64,22 @@ class Source:
         heading = [f"attempt {attempt}"] if attempt > 1 else []
         heading += [f"step {step}"] if _steps(task) > 1 else []
         ended = task.over or attempt < len(task.attempts) or _step(task, attempt, step).ended
-        fetch = partial(self._fetch, task.id, attempt, step, name, full) if step <= log.ended_steps else _nothing
-        return Stream(" ".join([*heading, name]), fetch, ended)
+        if step > log.ended_steps:
+            return Stream(" ".join([*heading, name]), lambda _: b"", lambda _: (b"", 0), ended)
+        place = task.id, attempt, step, name
 
-    def _fetch(self, task_id: str, attempt: int, step: int, name: str, full: Callable[[], Task], offset: int) -> bytes:
-        body = self.client.log(task_id, attempt, step, name, offset)
-        if body is not None:
-            return body
-        log = _step(full(), attempt, step)
-        text = log.stdout if name == "stdout" else log.stderr
-        return part(text.encode("utf-8", "replace"), offset, 0)
+        def told() -> bytes:
+            log = _step(full(), attempt, step)
+            return (log.stdout if name == "stdout" else log.stderr).encode("utf-8", "replace")
 
+        def fetch(offset: int) -> bytes:
+            body = self.client.log(*place, offset)
+            return told()[offset:] if body is None else body
 
-def _nothing(_offset: int) -> bytes:
-    return b""
+        def end(count: int) -> tuple[bytes, int]:
+            return self.client.end_of_log(*place, count) or (told()[-count:], len(told()))
+
+        return Stream(" ".join([*heading, name]), fetch, end, ended)
 
 
 def _steps(task: Task) -> int:

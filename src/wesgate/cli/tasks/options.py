@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wesgate.core.states import State
-
 if TYPE_CHECKING:
     from wesgate.cli.tasks.client import TesClient
 
-STATE_WORDS = ", ".join(State)
 
 TaskName = Annotated[
     str, typer.Argument(metavar="TASK", help="A task's id, the beginning of one, or `last` for the youngest.")

@@ -10,11 +10,11 @@ from typing import Any
 
 from wesgate.cli.remote.reading import (
     NOT_YET,
-    as_exit_code,
     as_list,
     as_object,
     as_text,
     as_texts,
+    as_whole,
     has_ended,
     is_over,
 )
@@ -110,7 +110,7 @@ def as_number(value: Any) -> float | None:
 
 
 def _step(data: Mapping[str, Any]) -> StepLog:
-    code = as_exit_code(data.get("exit_code"))
+    code = as_whole(data.get("exit_code"))
     ended = has_ended(data)
     return StepLog(
         ended=ended,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.people.wdl import holds_files, may_hold_files
+from wesgate.cli.people.submit.wdl import holds_files, may_hold_files
 from wesgate.cli.text import one_line
 
 
@@ -32,10 +32,13 @@ class Signature:
         return self.types.get(key.removeprefix(f"{self.name}."), "")
 
 
-def parameters(pairs: Sequence[str], inputs: Path | None, signature: Signature) -> dict[str, Any]:
-    """All parameters; a key=value wins over the inputs file. Names of local files become absolute paths."""
-    given = _from_file(inputs, signature) if inputs else {}
-    return given | _from_pairs(pairs, signature)
+def parameters(pairs: Sequence[str], inputs: Sequence[Path], signature: Signature) -> dict[str, Any]:
+    """All parameters; a later inputs file wins over an earlier one, and key=value over them all. Names of local files
+    become absolute paths."""
+    values: dict[str, Any] = {}
+    for path in inputs:
+        values |= _from_file(path, signature)
+    return values | _from_pairs(pairs, signature)
 
 
 def unreadable(values: Mapping[str, Any], signature: Signature, roots: Sequence[str]) -> list[Path]:

@@ -9,29 +9,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.people import wdl
 from wesgate.cli.people.client import Form
-from wesgate.cli.people.params import Signature, absolute
+from wesgate.cli.people.submit import wdl
+from wesgate.cli.people.submit.params import Signature, absolute
+from wesgate.cli.people.submit.places import (
+    MAX_TEXT,
+    files_below,
+    find_main,
+    is_remote,
+    main_in_zip,
+    type_at,
+    type_of,
+)
 from wesgate.cli.remote.reading import as_object
-
-MAX_TEXT = 10 * 1024 * 1024
-
-# https://github.com/dockstore/dockstore/blob/develop/dockstore-common/src/main/java/io/dockstore/common/DescriptorLanguage.java
-TYPES = {".wdl": "WDL", ".cwl": "CWL", ".nf": "NFL", ".smk": "SMK"}
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """What is to be run: its URL or the name of its main file, and the files to upload with the names they get."""
+    """What is to be run: its URL or the name of its main file, the files to upload with the names they get, and the
+    inputs that it brings along."""
 
     url: str
     type: str
     type_version: str = ""
     files: Mapping[Path, str] = field(default_factory=dict)
     signature: Signature = field(default_factory=Signature)
+    inputs: tuple[Path, ...] = ()
 
 
 def form(
@@ -50,18 +55,46 @@ def form(
 
 
 def find_workflow(source: str, attach: Sequence[Path], kind: str = "", kind_version: str = "") -> Workflow:
-    """The workflow that `source` names: an http(s) URL, or a local file with all that it imports."""
-    if re.match(r"https?://", source):
+    """The workflow that `source` names: a place that the server reads, or a local file with all that it imports, a
+    directory of files, or a zip of them."""
+    if is_remote(source):
         names = named(None, [], attach)
-        chosen = kind or type_of(urlsplit(source).path)
-        return Workflow(source, chosen, kind_version, names, Signature(attached=names))
-    main = absolute(Path(source))
+        return Workflow(source, kind or type_at(source), kind_version, names, Signature(attached=names))
+    path = absolute(Path(source))
+    if path.is_dir():
+        return _of_directory(path, attach, kind, kind_version)
+    if path.suffix.lower() == ".zip":
+        return _of_zip(path, attach, kind, kind_version)
+    return _of_files(path, [], attach, kind, kind_version)
+
+
+def _of_directory(folder: Path, attach: Sequence[Path], kind: str, kind_version: str) -> Workflow:
+    files = files_below(folder)
+    found = find_main(list(files), lambda name: read_text(files[name]).encode(), str(folder))
+    workflow = _of_files(files[found.main], list(files.values()), attach, kind, kind_version)
+    return replace(workflow, inputs=tuple(files[name] for name in found.inputs))
+
+
+def _of_zip(path: Path, attach: Sequence[Path], kind: str, kind_version: str) -> Workflow:
+    main, text = main_in_zip(path)
+    names = named(None, [], [path, *attach])
+    chosen = kind or type_of(main)
+    return Workflow(names[path], chosen, kind_version or _version(text, chosen), names, _signature(text, chosen, names))
+
+
+def _of_files(main: Path, others: Sequence[Path], attach: Sequence[Path], kind: str, kind_version: str) -> Workflow:
     text = read_text(main)
-    chosen = kind or type_of(source)
-    is_wdl = chosen.upper() == "WDL"
-    names = named(main, imported(main, text) if is_wdl else [], attach)
-    inputs = Signature(wdl.workflow_name(text), wdl.declared(text), names) if is_wdl else Signature(attached=names)
-    return Workflow(names[main], chosen, kind_version or _version(text, chosen), names, inputs)
+    chosen = kind or type_of(main.name)
+    imports = imported(main, text) if chosen.upper() == "WDL" else []
+    names = named(main, [*imports, *others], attach)
+    version = kind_version or _version(text, chosen)
+    return Workflow(names[main], chosen, version, names, _signature(text, chosen, names))
+
+
+def _signature(text: str, kind: str, names: Mapping[Path, str]) -> Signature:
+    if kind.upper() != "WDL":
+        return Signature(attached=names)
+    return Signature(wdl.workflow_name(text), wdl.declared(text), names)
 
 
 def with_inputs(workflow: Workflow, inputs: Sequence[Path]) -> Workflow:
@@ -69,17 +102,6 @@ def with_inputs(workflow: Workflow, inputs: Sequence[Path]) -> Workflow:
     names = {path: f"inputs/{number}/{path.name}" for number, path in enumerate(inputs, 1)}
     files = {**names, **workflow.files}
     return replace(workflow, files=files, signature=replace(workflow.signature, attached=files))
-
-
-def type_of(name: str) -> str:
-    """The workflow type, from the end of the name."""
-    if name.rsplit("/", 1)[-1] == "Snakefile":
-        return "SMK"
-    try:
-        return TYPES[Path(name).suffix.lower()]
-    except KeyError:
-        known = ", ".join(TYPES)
-        raise UsageProblem(f"{name} ends in none of {known}: say what it is, for example --type WDL") from None
 
 
 def imported(main: Path, text: str) -> list[Path]:
