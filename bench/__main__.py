@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import staging, start, tasks, tes, workflows
+from bench import finding, heads, staging, start, tasks, tes, wes, workflows
 from bench.measure import Row, adopt_orphans
 
 PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "start": start.rows,
     "tes": tes.rows,
+    "wes": wes.rows,
+    "finding": finding.rows,
+    "heads": heads.rows,
     "workflows": workflows.rows,
     "tasks": tasks.rows,
     "staging": staging.rows,

@@ -1,30 +1,34 @@
-"""The least that could answer: an ASGI app without a framework that runs wesgate's own two statements.
+"""The least that could answer: an ASGI app without a framework that runs wesgate's own three statements.
 
 It checks nothing and knows one owner; what wesgate costs beyond it is validation, ownership, routing and errors.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import uvicorn
 
+from wesgate.db import runs
 from wesgate.db.tasks import INSERT_TASKS, SELECT_STATUS
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-CONNECTIONS = 4  # as many as wesgate's own pool for these two statements has
+CONNECTIONS = 4  # as many as wesgate's own pool for these statements has
 
 
 class Bare:
-    """`POST /tasks` and `GET /tasks/{id}`, in the name of the one owner that there is."""
+    """`POST /tasks`, `GET /tasks/{id}` and `GET /runs/{id}`, in the name of the one owner that there is."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -37,7 +41,8 @@ class Bare:
         elif scope["method"] == "POST":
             await _answer(send, await self._create(await _body(receive)))
         else:
-            await _answer(send, await self._status(scope["path"].rpartition("/")[2]))
+            kind, _, row = scope["path"].lstrip("/").partition("/")
+            await _answer(send, await (self._run(row) if kind == "runs" else self._task(row)))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -59,9 +64,25 @@ class Bare:
         await self._pool.fetchrow(INSERT_TASKS, self._owner, None, json.dumps([told]), [])
         return {"id": str(task_id)}
 
-    async def _status(self, task_id: str) -> dict[str, str]:
+    async def _task(self, task_id: str) -> dict[str, str]:
         row = await self._pool.fetchrow(SELECT_STATUS, self._owner, None, UUID(task_id))
         return {"id": task_id, "state": row["state"]}
+
+    async def _run(self, run_id: str) -> dict[str, str]:
+        row = await self._pool.fetchrow(runs._SELECT_STATUS, self._owner, UUID(run_id))
+        return {"run_id": run_id, "state": row["state"]}
+
+
+@contextlib.contextmanager
+def serving(dsn: str) -> Iterator[str]:
+    """The bare app on this database, in a process of its own: its URL."""
+    command = [sys.executable, "-m", "bench.bare"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"BENCH_DSN": dsn}) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 async def _body(receive: Receive) -> bytes:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
+from urllib.parse import urlsplit
 
 import uvloop
 
 CONNECTIONS = 16
+ROUND_S = 2.0
+BOUNDARY = "bench-0123456789"
 
 
 class Asking(asyncio.Protocol):
@@ -60,6 +64,28 @@ def encode(method: str, path: str, body: object = None) -> str:
     content = "" if body is None else json.dumps(body)
     about = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n" if content else ""
     return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{about}\r\n{content}"
+
+
+def encode_form(path: str, fields: Mapping[str, str], attachments: Mapping[str, str]) -> str:
+    """A multipart form with files, as clients of WES send it."""
+    parts = [f'name="{name}"\r\n\r\n{value}' for name, value in fields.items()]
+    parts += [
+        f'name="workflow_attachment"; filename="{name}"\r\nContent-Type: application/octet-stream\r\n\r\n{text}'
+        for name, text in attachments.items()
+    ]
+    body = "".join(f"--{BOUNDARY}\r\nContent-Disposition: form-data; {part}\r\n" for part in parts)
+    content = f"{body}--{BOUNDARY}--\r\n"
+    about = f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {len(content)}\r\n"
+    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{about}\r\n{content}"
+
+
+def rate_of(url: str, requests: Sequence[str], seconds: float = ROUND_S) -> float:
+    """Answers per second, asked by another process."""
+    command = [sys.executable, "-m", "bench.load", str(urlsplit(url).port), str(seconds)]
+    ended = subprocess.run(
+        command, input=json.dumps({"requests": requests}), stdout=subprocess.PIPE, text=True, check=True
+    )
+    return float(ended.stdout)
 
 
 async def rate(port: int, seconds: float, requests: Sequence[str]) -> float:

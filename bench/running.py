@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import httpx
 import psutil
 
 from bench.measure import bury
+from wesgate.db import embedded
 
 WESGATE = (sys.executable, "-m", "wesgate")
 _URL = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -69,6 +71,16 @@ def migrate(data: Path) -> None:
     """Make the database of this data directory."""
     subprocess.run([*WESGATE, "migrate", "--data", str(data)], check=True, stdout=subprocess.DEVNULL, cwd="/")
     bury()
+
+
+def dsn_of(data: Path) -> str:
+    """The database of this data directory, which a wesgate keeps running."""
+
+    async def found() -> str:
+        async with await embedded.start(data) as postgres:
+            return postgres.url.replace("+asyncpg", "")
+
+    return asyncio.run(found())
 
 
 def _url_of(process: subprocess.Popen[str], log: Path) -> str:

@@ -6,10 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -20,13 +17,12 @@ import asyncpg
 import httpx
 import psutil
 
-from bench.load import encode
+from bench import bare
+from bench.load import encode, rate_of
 from bench.measure import Row, by_turns
-from bench.running import Running, migrate, started
-from wesgate.db import embedded
+from bench.running import Running, dsn_of, migrate, started
 
 ROUNDS = 5
-ROUND_S = 2.0
 POLL_S = 10.0
 TASK = {
     "name": "bench",
@@ -62,19 +58,14 @@ def rows(scratch: Path) -> list[Row]:
     data = scratch / "tes"
     migrate(data)
     with started("api", data) as wesgate:
-        dsn = asyncio.run(_dsn(data))
+        dsn = dsn_of(data)
         tasks = [_create(wesgate.url) for _ in range(64)]
-        with _bare(dsn) as bare:
-            create = _compare("create", wesgate.url, bare, [("POST", "", TASK)], 0.6)
+        with bare.serving(dsn) as least:
+            create = _compare("create", wesgate.url, least, [("POST", "", TASK)], 0.6)
             asyncio.run(_keep(dsn, tasks))  # what was made just now would weigh on every later statement
             gets = [("GET", f"/{task}", None) for task in tasks]
-            status = _compare("status get", wesgate.url, bare, gets, 0.7)
+            status = _compare("status get", wesgate.url, least, gets, 0.7)
         return [create, status, _memory(wesgate, tasks), *_lists(scratch)]
-
-
-async def _dsn(data: Path) -> str:
-    async with await embedded.start(data) as postgres:
-        return postgres.url.replace("+asyncpg", "")
 
 
 def _create(url: str) -> str:
@@ -92,22 +83,11 @@ async def _keep(dsn: str, tasks: Sequence[str]) -> None:
         await connection.close()
 
 
-@contextlib.contextmanager
-def _bare(dsn: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "bench.bare"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"BENCH_DSN": dsn}) as process:
-        assert process.stdout
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-
-
 def _compare(name: str, wesgate: str, bare: str, asked: Sequence[tuple[str, str, object]], target: float) -> Row:
     ours = [encode(method, f"/ga4gh/tes/v1/tasks{path}", body) for method, path, body in asked]
     theirs = [encode(method, f"/tasks{path}", body) for method, path, body in asked]
-    by_turns(1, partial(_rate, wesgate, ours), partial(_rate, bare, theirs))  # fills caches and pools
-    own, least = by_turns(ROUNDS, partial(_rate, wesgate, ours), partial(_rate, bare, theirs))
+    by_turns(1, partial(rate_of, wesgate, ours), partial(rate_of, bare, theirs))  # fills caches and pools
+    own, least = by_turns(ROUNDS, partial(rate_of, wesgate, ours), partial(rate_of, bare, theirs))
     return Row(f"TES {name}, rate", own / least, target, "x bare", "≥", f"{own:.0f}/s, bare app {least:.0f}/s")
 
 
@@ -126,7 +106,7 @@ def _memory(wesgate: Running, tasks: Sequence[str]) -> Row:
 def _poll(url: str, polls: Sequence[str], count: int) -> float:
     asked = 0.0
     while asked < count:
-        asked += _rate(url, polls, POLL_S) * POLL_S
+        asked += rate_of(url, polls, POLL_S) * POLL_S
     return asked
 
 
@@ -134,7 +114,7 @@ def _lists(scratch: Path) -> list[Row]:
     """Pages of few and of many stored tasks, by two services at once."""
     with _filled(scratch / "few", FEW) as few, _filled(scratch / "many", MANY) as many:
         requests = [encode("GET", "/ga4gh/tes/v1/tasks?page_size=256")]
-        (rate,) = by_turns(ROUNDS, partial(_rate, many.url, requests))
+        (rate,) = by_turns(ROUNDS, partial(rate_of, many.url, requests))
         worst, detail = 0.0, []
         for name, query in LISTS.items():
             least, most = by_turns(ROUNDS, partial(_p95, few.url, query), partial(_p95, many.url, query))
@@ -150,12 +130,12 @@ def _lists(scratch: Path) -> list[Row]:
 def _filled(data: Path, count: int) -> Iterator[Running]:
     migrate(data)
     with started("api", data) as wesgate:
-        asyncio.run(_fill(data, count))
+        asyncio.run(_fill(dsn_of(data), count))
         yield wesgate
 
 
-async def _fill(data: Path, count: int) -> None:
-    connection = await asyncpg.connect(await _dsn(data))
+async def _fill(dsn: str, count: int) -> None:
+    connection = await asyncpg.connect(dsn)
     try:
         await connection.execute("ALTER TABLE tasks DISABLE TRIGGER USER")
         await connection.execute(FILL, count, json.dumps(TASK), timeout=600)
@@ -177,11 +157,3 @@ def _p95(url: str, query: str) -> float:
         assert answer.count(b'"id"') == 256, answer[:500]
     connection.close()
     return statistics.quantiles(took, n=20)[-1]
-
-
-def _rate(url: str, requests: Sequence[str], seconds: float = ROUND_S) -> float:
-    command = [sys.executable, "-m", "bench.load", str(urlsplit(url).port), str(seconds)]
-    ended = subprocess.run(
-        command, input=json.dumps({"requests": requests}), stdout=subprocess.PIPE, text=True, check=True
-    )
-    return float(ended.stdout)
