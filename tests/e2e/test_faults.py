@@ -21,11 +21,12 @@ from tests.conftest import missing
 from tests.contracts.conftest import CONTAINERS_CONF
 from tests.contracts.ground import IMAGE
 from tests.contracts.image import build_image
+from tests.doubles.receiver import receiving
 from tests.e2e.service import ENDED, PATIENCE_S, Service, gone, left_running, postgres, working
 from wesgate.core.failpoints import FAILPOINTS
 from wesgate.db.session import Database
 
-TES, WES = "/ga4gh/tes/v1/tasks", "/ga4gh/wes/v1/runs"
+TES, WES, HOOKS = "/ga4gh/tes/v1/tasks", "/ga4gh/wes/v1/runs", "/ga4gh/wes/v1/webhooks"
 
 WORKFLOW = """
 version 1.0
@@ -40,6 +41,9 @@ OF_CANCEL = ("api-cancel-committed", "queue-canceled", "reconcile-canceled")
 OF_LOSS = ("reconcile-cleared",)
 OF_FORBIDDING = ("reconcile-forbidden",)
 OF_GIVING_BACK = ("reconcile-given-back",)
+OF_WEBHOOKS = ("webhooks-claimed", "webhooks-sent")
+OF_SETTLING = [name for name in FAILPOINTS if name.startswith("settle-")]
+KEPT = {"attachments", "inputs.json", "outputs", "outputs.json", "result.json"}
 WORKERS = [name for name in FAILPOINTS if name.startswith("worker-")]
 BEFORE_THE_STEP = ("worker-claimed", "worker-started")
 
@@ -126,8 +130,10 @@ async def ends_and_attempts(database: Database) -> list[tuple[int, int]]:
 
 def test_every_failpoint_is_in_one_of_the_lists() -> None:
     listed = {death.partition("=")[0] for death in [*IN_A_RUN, *IN_A_TASK]}
-    assert {*listed, *WORKERS, *OF_CANCEL, *OF_LOSS, *OF_FORBIDDING, *OF_GIVING_BACK} == set(FAILPOINTS)
-    assert all((IN_A_RUN, IN_A_TASK, WORKERS)), "an empty list tests nothing"
+    assert {*listed, *WORKERS, *OF_CANCEL, *OF_LOSS, *OF_FORBIDDING, *OF_GIVING_BACK, *OF_WEBHOOKS} == {*FAILPOINTS} - {
+        *OF_SETTLING
+    }
+    assert all((IN_A_RUN, IN_A_TASK, WORKERS, OF_SETTLING)), "an empty list tests nothing"
 
 
 @pytest.mark.parametrize("death", IN_A_RUN)
@@ -244,6 +250,56 @@ async def test_a_task_canceled_while_it_is_claimed_never_starts_though_the_servi
 
 async def found(database: Database, statement: str) -> bool:
     return bool(await database.fetch(statement))
+
+
+@pytest.mark.parametrize("death", [f"{name}=kill@{hit}" for name in OF_WEBHOOKS for hit in (1, 2)])
+async def test_a_receiver_is_told_of_all_in_order_though_the_service_dies_at(
+    death: str, quick: Service, database: Database
+) -> None:
+    allowed = {"sources__allow_private": "true", "webhooks__timeout_s": "1"}
+    async with receiving() as receiver:
+        quick.start(failpoints=death, **allowed)
+        hook = (await asyncio.to_thread(quick.post, HOOKS, json={"url": receiver.url})).json()
+        await asyncio.to_thread(asked, lambda: quick.submit(WORKFLOW, key="k"))
+        await asyncio.to_thread(quick.died)
+        await asyncio.to_thread(quick.start, **allowed)
+        run = (await asyncio.to_thread(quick.submit, WORKFLOW, key="k")).json()["run_id"]
+        await asyncio.to_thread(quick.ended, f"{WES}/{run}/status")
+        await until(lambda: none_waits(database))
+    told = [sent.event for sent in receiver.sent]
+    assert [one["data"]["run_id"] for one in told] == [run] * len(told)
+    states = [row["state"] for row in await database.fetch("SELECT state FROM history WHERE kind = 'run' ORDER BY id")]
+    assert list(dict.fromkeys(one["data"]["state"] for one in told)) == states
+    assert len({one["id"] for one in told}) == len(states)
+    assert len(told) >= len(states) + death.startswith("webhooks-sent")
+    assert all(sent.verified(hook["secret"]) for sent in receiver.sent)
+    assert quick.stop() == 0
+    assert gone(quick.data) == []
+
+
+async def none_waits(database: Database) -> bool:
+    return not await found(database, "SELECT 1 FROM deliveries")
+
+
+@pytest.mark.parametrize("name", OF_SETTLING)
+async def test_files_that_are_not_wanted_go_though_the_service_dies_at(
+    name: str, quick: Service, database: Database
+) -> None:
+    armed(quick, f"{name}=kill")
+    form = {"workflow_type": "WDL", "workflow_type_version": "1.0", "workflow_url": "main.wdl",
+            "workflow_engine_parameters": '{"delete_after": "always"}'}  # fmt: skip
+    files = [("workflow_attachment", ("main.wdl", WORKFLOW.encode()))]
+    run = quick.post(WES, data=form, files=files).json()["run_id"]
+    quick.died()
+    await database.fetch("UPDATE runs SET settle_at = now() WHERE settle_at < 'infinity'")  # its lease runs out
+    quick.start()
+    await until(lambda: found(database, "SELECT 1 FROM runs WHERE settle_at = 'infinity'"))
+    assert quick.get(f"{WES}/{run}")["outputs"] == {"w.starts": ["started"]}
+    names = {path.name for path in quick.data.glob("files/*/run-*/*")}
+    assert names >= KEPT
+    assert not names & {"attempt-1", "source"}
+    assert quick.stop() == 0
+    assert gone(quick.data) == []
 
 
 @pytest.mark.parametrize("death", ["api-cancel-committed=kill", "reconcile-canceled=kill"])
