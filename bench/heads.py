@@ -16,7 +16,7 @@ from bench.running import Running, started
 from bench.workflows import HELLO
 
 RUNS = 200
-MODULE = "wesgate.engines.miniwdl.head"
+MODULE = "wesgate.engines.miniwdl.head.main"
 LONGEST_S = 900.0
 SETTLE_S = 2.0
 GLANCE_S = 0.2

@@ -26,10 +26,10 @@ from wesgate.db.queue import HeadQueue
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
 from wesgate.engines.miniwdl import engine as miniwdl
-from wesgate.engines.miniwdl import head
 from wesgate.engines.miniwdl.config import engine_parameters
 from wesgate.engines.miniwdl.dry import DryRuns
 from wesgate.engines.miniwdl.engine import MiniwdlEngine, MiniwdlSettings
+from wesgate.engines.miniwdl.head import main as head
 from wesgate.executors.local import LocalExecutor, LocalSettings
 from wesgate.ga4gh import dialects, tes, wes, wes_clients
 from wesgate.ga4gh.parameters import Site

@@ -21,7 +21,7 @@ from tests.contracts.test_executor import kill_worker
 from tests.doubles import program
 from wesgate.core.spec import Lane, Step, Store, TaskSpec
 from wesgate.core.states import State
-from wesgate.engines.miniwdl import head as head_of_runs
+from wesgate.engines.miniwdl.head import main as head_of_runs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="heads are forked where the kernel ties a child to us")
 
@@ -83,7 +83,7 @@ async def test_only_heads_whose_module_is_loaded_are_forked(plain: Ground, forki
 async def test_the_head_of_runs_can_be_loaded() -> None:
     script = f"from wesgate.worker.warm import warm_up; print(*warm_up(['{head_of_runs.__name__}']))"
     loaded = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
-    assert (await loaded.communicate())[0].decode().split() == ["wesgate.engines.miniwdl.head"]
+    assert (await loaded.communicate())[0].decode().split() == ["wesgate.engines.miniwdl.head.main"]
 
 
 async def test_a_module_that_cannot_be_loaded_is_executed(plain: Ground) -> None:

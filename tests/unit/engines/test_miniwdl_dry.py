@@ -22,8 +22,8 @@ from wesgate.core.report import StepLog, TaskReport
 from wesgate.core.spec import Fetching
 from wesgate.core.states import State
 from wesgate.engines.miniwdl import dry
-from wesgate.engines.miniwdl.bounds import TOO_MUCH
 from wesgate.engines.miniwdl.dry import DryRuns
+from wesgate.engines.miniwdl.head.bounds import TOO_MUCH
 from wesgate.engines.miniwdl.verdict import Verdict, conclude
 
 DEEP = "version 1.0\nworkflow w {\n" + "if (true) {\n" * 300 + "}\n" * 301
@@ -41,7 +41,7 @@ workflow w {}
 
 
 BUSY = """
-from wesgate.engines.miniwdl import bounds
+from wesgate.engines.miniwdl.head import bounds
 bounds.CPU_S = 0
 with bounds.reading():
     while True: pass

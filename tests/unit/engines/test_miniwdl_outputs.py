@@ -22,8 +22,8 @@ from wesgate.core.backend import Observation, QueuedTask
 from wesgate.core.report import RunReport
 from wesgate.core.spec import RunSpec, RunTerms, TaskSpec
 from wesgate.core.states import State
-from wesgate.engines.miniwdl.inputs import Places
-from wesgate.engines.miniwdl.outputs import Laying, Unusable, keep, places_of
+from wesgate.engines.miniwdl.head.inputs import Places
+from wesgate.engines.miniwdl.head.outputs import Laying, Unusable, keep, places_of
 from wesgate.engines.miniwdl.publish import destination, published
 from wesgate.engines.miniwdl.verdict import Fault, Result, conclude
 from wesgate.worker.faults import Fault as WorkerFault

@@ -20,21 +20,21 @@ from wesgate.core.errors import Misconfigured
 from wesgate.core.report import TaskReport
 from wesgate.core.states import State
 from wesgate.engines.miniwdl import addresses
-from wesgate.engines.miniwdl.adopt import Adoptable, Left, left_tasks
-from wesgate.engines.miniwdl.client import Document, Refused, TesClient, Unreachable, parse_events, read_answer
 from wesgate.engines.miniwdl.config import (
     HeadPlan,
     MiniwdlSettings,
     miniwdl_options,
     run_options,
 )
-from wesgate.engines.miniwdl.container import Session, TesContainer
 from wesgate.engines.miniwdl.engine import MiniwdlEngine
-from wesgate.engines.miniwdl.outcome import Ended, read_end
-from wesgate.engines.miniwdl.request import Asked, CallFacts, create_key, fingerprint, task_document
-from wesgate.engines.miniwdl.runtime import disk_gb
+from wesgate.engines.miniwdl.head.container import Session, TesContainer
+from wesgate.engines.miniwdl.head.runtime import disk_gb
+from wesgate.engines.miniwdl.head.tes.adopt import Adoptable, Left, left_tasks
+from wesgate.engines.miniwdl.head.tes.client import Document, Refused, TesClient, Unreachable, parse_events, read_answer
+from wesgate.engines.miniwdl.head.tes.outcome import Ended, read_end
+from wesgate.engines.miniwdl.head.tes.request import Asked, CallFacts, create_key, fingerprint, task_document
+from wesgate.engines.miniwdl.head.tes.watch import FEW, Watch
 from wesgate.engines.miniwdl.verdict import Fault, Result, conclude, parse_result, read_result, write_result
-from wesgate.engines.miniwdl.watch import FEW, Watch
 
 
 def a_head(state: State, detail: str = "", logs: tuple[str, ...] = ()) -> QueuedTask:

@@ -12,8 +12,8 @@ from tests.doubles.git import GitServer
 from tests.doubles.pages import Pages
 from tests.doubles.web import moved, serving
 from wesgate.core.spec import Fetching, Store
-from wesgate.engines.miniwdl.complaints import explain
-from wesgate.engines.miniwdl.documents import Sources, Workflow, load_inputs, load_workflow
+from wesgate.engines.miniwdl.head.complaints import explain
+from wesgate.engines.miniwdl.head.documents import Sources, Workflow, load_inputs, load_workflow
 from wesgate.engines.miniwdl.verdict import Fault
 
 HELLO = "version 1.0\nworkflow w {}\n"

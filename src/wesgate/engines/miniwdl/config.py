@@ -160,7 +160,7 @@ def miniwdl_options(plan: HeadPlan, options: RunOptions) -> dict[str, dict[str, 
         },
         # Any other installed package that offers miniwdl plugins would otherwise run in the head.
         "plugins": {
-            "enable_patterns": ["wesgate.engines.miniwdl.container:*"],
+            "enable_patterns": ["wesgate.engines.miniwdl.head.container:*"],
             "disable_patterns": [],
         },
         "logging": {"json": False},

@@ -15,8 +15,8 @@ from typing import Any
 
 from wesgate.core.errors import Unavailable
 from wesgate.core.spec import RunSpec
-from wesgate.engines.miniwdl.bounds import TOO_MUCH
 from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
+from wesgate.engines.miniwdl.head.bounds import TOO_MUCH
 from wesgate.sources import arrive
 
 AT_A_TIME = 2
@@ -69,7 +69,7 @@ class DryRuns:
 
     async def _check(self, directory: Path) -> dict[str, Any]:
         child = await asyncio.create_subprocess_exec(
-            self._python, "-P", "-m", "wesgate.engines.miniwdl.check", str(directory),
+            self._python, "-P", "-m", "wesgate.engines.miniwdl.head.check", str(directory),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             cwd=directory, start_new_session=True, env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(directory)},
         )  # fmt: skip

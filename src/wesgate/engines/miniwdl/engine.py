@@ -104,7 +104,7 @@ class MiniwdlEngine:
         )
 
     def _head(self, spec: RunSpec) -> TaskSpec:
-        command = (self._python, "-m", "wesgate.engines.miniwdl.head", spec.directory)
+        command = (self._python, "-m", "wesgate.engines.miniwdl.head.main", spec.directory)
         return TaskSpec(
             owner=spec.owner,
             steps=(Step(image="", command=command, workdir=spec.directory),),

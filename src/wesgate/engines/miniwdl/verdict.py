@@ -13,7 +13,7 @@ from typing import Any
 
 from wesgate.core.backend import QueuedTask
 from wesgate.core.states import State
-from wesgate.engines.miniwdl.bounds import TOO_MUCH
+from wesgate.engines.miniwdl.head.bounds import TOO_MUCH
 
 RESULT = "result.json"
 RESULT_LIMIT = 64 * 1024 * 1024

@@ -8,7 +8,7 @@ import time
 
 import urllib3
 
-from wesgate.engines.miniwdl.client import Refused, TesClient, Unreachable
+from wesgate.engines.miniwdl.head.tes.client import Refused, TesClient, Unreachable
 
 ENDS = frozenset({"COMPLETE", "EXECUTOR_ERROR", "SYSTEM_ERROR", "CANCELED", "PREEMPTED"})
 GONE = "GONE"

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from wesgate.engines.miniwdl.calls import Hit
-from wesgate.engines.miniwdl.client import Refused, TesClient, Unreachable
-from wesgate.engines.miniwdl.runtime import call_path
+from wesgate.engines.miniwdl.head.calls import Hit
+from wesgate.engines.miniwdl.head.runtime import call_path
+from wesgate.engines.miniwdl.head.tes.client import Refused, TesClient, Unreachable
 
 GATHER_S = 0.3
 AT_ONCE = 500

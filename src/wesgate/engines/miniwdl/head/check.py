@@ -1,4 +1,4 @@
-"""Look at a run without running it: `python -m wesgate.engines.miniwdl.check DIRECTORY` tells in JSON what it found."""
+"""Look at a run without running it: `python -m wesgate.engines.miniwdl.head.check DIRECTORY` tells of it in JSON."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wesgate.engines.miniwdl.complaints import Complaint, complaints
 from wesgate.engines.miniwdl.config import HeadPlan
-from wesgate.engines.miniwdl.inputs import Exe, bind_inputs
-from wesgate.engines.miniwdl.prepare import Prepared, prepare
+from wesgate.engines.miniwdl.head.complaints import Complaint, complaints
+from wesgate.engines.miniwdl.head.inputs import Exe, bind_inputs
+from wesgate.engines.miniwdl.head.prepare import Prepared, prepare
 from wesgate.sources import arrive
 
 

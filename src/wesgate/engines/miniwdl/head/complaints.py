@@ -11,8 +11,8 @@ from typing import Any
 import WDL
 from WDL.runtime.error import CommandFailed, DownloadFailed, Interrupted, RunFailed, Terminated, error_json
 
-from wesgate.engines.miniwdl.bounds import TooMuch
-from wesgate.engines.miniwdl.container import TaskLost
+from wesgate.engines.miniwdl.head.bounds import TooMuch
+from wesgate.engines.miniwdl.head.container import TaskLost
 from wesgate.engines.miniwdl.verdict import Fault, Result
 from wesgate.sources import arrive
 from wesgate.storage.http import FetchFailed

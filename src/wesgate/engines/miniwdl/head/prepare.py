@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.engines.miniwdl.config import HeadPlan, run_options
-from wesgate.engines.miniwdl.documents import Sources, Workflow, load_inputs, load_workflow, trees
-from wesgate.engines.miniwdl.inputs import Exe, Places, choose
+from wesgate.engines.miniwdl.head.documents import Sources, Workflow, load_inputs, load_workflow, trees
+from wesgate.engines.miniwdl.head.inputs import Exe, Places, choose
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import WDL
 
 from wesgate.core.errors import InvalidRequest, TooLarge
 from wesgate.core.spec import Fetching, Store
-from wesgate.engines.miniwdl import bounds
+from wesgate.engines.miniwdl.head import bounds
 from wesgate.ga4gh import strict
 from wesgate.sources import allowed, arrive, kinds
 from wesgate.sources.arrive import Arrived

@@ -15,11 +15,12 @@ from WDL.runtime import config
 from WDL.runtime.error import Interrupted, Terminated
 from WDL.runtime.task_container import TaskContainer
 
-from wesgate.engines.miniwdl.adopt import Adoptable, Left
-from wesgate.engines.miniwdl.calls import TASK_ID
-from wesgate.engines.miniwdl.client import Refused, TesClient, Unreachable
-from wesgate.engines.miniwdl.outcome import Ended, read_end
-from wesgate.engines.miniwdl.request import (
+from wesgate.engines.miniwdl.head.calls import TASK_ID
+from wesgate.engines.miniwdl.head.runtime import call_path, further_runtime, is_written, with_defaults
+from wesgate.engines.miniwdl.head.tes.adopt import Adoptable, Left
+from wesgate.engines.miniwdl.head.tes.client import Refused, TesClient, Unreachable
+from wesgate.engines.miniwdl.head.tes.outcome import Ended, read_end
+from wesgate.engines.miniwdl.head.tes.request import (
     Asked,
     CallFacts,
     create_key,
@@ -27,8 +28,7 @@ from wesgate.engines.miniwdl.request import (
     needs_script_file,
     task_document,
 )
-from wesgate.engines.miniwdl.runtime import call_path, further_runtime, is_written, with_defaults
-from wesgate.engines.miniwdl.watch import GONE, Watch
+from wesgate.engines.miniwdl.head.tes.watch import GONE, Watch
 
 CANCEL_WAIT_S = 60.0
 

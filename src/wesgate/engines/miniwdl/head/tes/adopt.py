@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wesgate.engines.miniwdl.request import (
+from wesgate.engines.miniwdl.head.tes.request import (
     ATTEMPT_TAG,
     CALL_TAG,
     FINGERPRINT_TAG,

@@ -19,7 +19,7 @@ from WDL.runtime.error import Terminated
 
 from wesgate.core.codec import storable
 from wesgate.core.paths import KEPT, OUTPUTS, OUTPUTS_LISTING, within
-from wesgate.engines.miniwdl.inputs import Bindings, Places
+from wesgate.engines.miniwdl.head.inputs import Bindings, Places
 from wesgate.engines.miniwdl.publish import shown
 from wesgate.storage.target import redacted
 from wesgate.worker.faults import Fault

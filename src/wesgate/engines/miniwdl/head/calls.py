@@ -20,7 +20,7 @@ from WDL._util import StructuredLogMessage
 from WDL.runtime import cache
 from WDL.runtime.cache import CallCache, CallCacheAddPaths
 
-from wesgate.engines.miniwdl.inputs import Bindings
+from wesgate.engines.miniwdl.head.inputs import Bindings
 
 TASK_ID = "task-id"
 """The file in a call's directory that names the TES task which did its work."""

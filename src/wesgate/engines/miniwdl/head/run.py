@@ -18,20 +18,20 @@ from WDL.runtime.task import run_local_task
 from WDL.runtime.workflow import run_local_workflow
 
 from wesgate.engines.miniwdl import addresses
-from wesgate.engines.miniwdl.adopt import Adoptable
-from wesgate.engines.miniwdl.calls import Reuse, RunCache, calls_known
-from wesgate.engines.miniwdl.client import TesClient
-from wesgate.engines.miniwdl.complaints import explain
 from wesgate.engines.miniwdl.config import HeadPlan, RunOptions, miniwdl_options, run_options
-from wesgate.engines.miniwdl.container import Session, TesContainer
-from wesgate.engines.miniwdl.inputs import bind_inputs
-from wesgate.engines.miniwdl.outputs import Laying, clear, keep
-from wesgate.engines.miniwdl.prepare import prepare
+from wesgate.engines.miniwdl.head.calls import Reuse, RunCache, calls_known
+from wesgate.engines.miniwdl.head.complaints import explain
+from wesgate.engines.miniwdl.head.container import Session, TesContainer
+from wesgate.engines.miniwdl.head.inputs import bind_inputs
+from wesgate.engines.miniwdl.head.outputs import Laying, clear, keep
+from wesgate.engines.miniwdl.head.prepare import prepare
+from wesgate.engines.miniwdl.head.tes.adopt import Adoptable
+from wesgate.engines.miniwdl.head.tes.client import TesClient
+from wesgate.engines.miniwdl.head.tes.request import RUN_TAG
+from wesgate.engines.miniwdl.head.tes.told import Teller
+from wesgate.engines.miniwdl.head.tes.watch import Watch
 from wesgate.engines.miniwdl.publish import shown
-from wesgate.engines.miniwdl.request import RUN_TAG
-from wesgate.engines.miniwdl.told import Teller
 from wesgate.engines.miniwdl.verdict import Fault, Result
-from wesgate.engines.miniwdl.watch import Watch
 from wesgate.sources import arrive
 from wesgate.sources.downloads import Downloads
 from wesgate.storage.connections import Network

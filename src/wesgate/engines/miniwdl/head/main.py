@@ -1,4 +1,4 @@
-"""The head job of a run: `python -m wesgate.engines.miniwdl.head RUN_DIRECTORY`."""
+"""The head job of a run: `python -m wesgate.engines.miniwdl.head.main RUN_DIRECTORY`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(directory: Path) -> int:
     _look_for_plugins_once()
     # miniwdl takes 0.2 s to load; a signal may come meanwhile.
     from wesgate.engines.miniwdl.config import HeadPlan
-    from wesgate.engines.miniwdl.run import run_workflow
+    from wesgate.engines.miniwdl.head.run import run_workflow
 
     plan = HeadPlan.read((directory / "head.json").read_text(encoding="utf-8"))
     _limit_memory(plan.settings.head_memory_gb)
@@ -51,7 +51,7 @@ def warm() -> None:
     import WDL
     from WDL.runtime import config
 
-    importlib.import_module("wesgate.engines.miniwdl.run")
+    importlib.import_module("wesgate.engines.miniwdl.head.run")
     for version in WDL_VERSIONS:
         WDL.parse_document(SAMPLE, version=version)  # makes the tables of its grammar
     for group in config.default_plugins():
