@@ -31,7 +31,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({}, "workflow_repo: Field required"), ({"workflow_rep": "x"}, "the body takes workflow_repo, label,"),
     ({"workflow_repo": "main.wdl"}, "workflow_repo must be the URL of a git repository"),
     ({"workflow_repo": "https://1.1.1.1/x.zip"}, "workflow_repo must be the URL of a git repository"),
-    ({"workflow_repo": "file:///etc"}, "workflow_repo must be an http(s)"),
+    ({"workflow_repo": "file:///etc"}, "workflow_repo must be the URL of a git repository"),
+    ({"workflow_repo": "s3://b/main.wdl"}, "workflow_repo must be the URL of a git repository"),
     (KALLISTO | {"workflow_path": "../m.wdl"}, "the path of workflow_path must be relative"),
     (KALLISTO | {"inputs_url": "../i.json"}, "the path of inputs_url must be relative"),
     (KALLISTO | {"workflow_inputs": []}, "workflow_inputs: Input should be a valid dictionary"),
@@ -129,7 +130,7 @@ async def test_a_label_names_one_run_and_another_request_under_it_is_a_conflict(
     several = await asyncio.gather(*(start(client) for _ in range(8)))
     assert len(set(several)) == 1
     answer = await client.post(f"{MINE}/kallisto", json=KALLISTO | {"label": "data from alice"})
-    assert answer.status_code == 409
+    assert (answer.status_code, answer.json()["msg"][:39]) == (409, "another workflow has the label kallisto")
     assert len([*files.glob("*/run-*")]) == 1
 
 
@@ -211,7 +212,7 @@ async def test_a_workflow_is_shown_as_cromwell_shows_it(
         await tasks.create(database, Caller(caller.owner, UUID(run)), a_new_task(document={**HELLO, "name": name}))
         for name in names
     ]
-    report = {"outputs": {"w.bam": "/x.bam"}, "system_logs": ["it broke"]}
+    report = {"outputs": {"w.bam": "/x.bam"}, "system_logs": ["it broke", "workflow: x.git@1, sha256:0, WDL 1.0"]}
     await execute(
         database, "INSERT INTO attempts VALUES (:id, 1, 'run', 'h', :report)", id=UUID(run), report=json.dumps(report)
     )

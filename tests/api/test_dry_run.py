@@ -78,6 +78,20 @@ async def test_only_a_run_of_ones_own_can_be_resumed(client: httpx.AsyncClient, 
     assert answer.json()["msg"].startswith(f"{RESUME} must be the id of a run")
 
 
+async def test_only_a_run_of_the_same_engine_can_be_resumed_whatever_its_version_was(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    earlier = (await submit(client, workflow_engine="miniwdl", workflow_engine_version="1.16")).json()["run_id"]
+    await end(database, earlier)
+    older = """UPDATE runs SET document = jsonb_set(document::jsonb, '{workflow_engine_version}', '"1.15"')"""
+    await database.fetch(older)
+    assert (await submit(client, **resuming(earlier))).status_code == 200
+    await database.fetch("UPDATE runs SET backend = 'cromwell'")
+    answer = await submit(client, **resuming(earlier))
+    told = f"{RESUME}: that run was of another engine than miniwdl"
+    assert (answer.status_code, answer.json()["msg"]) == (400, told)
+
+
 async def test_a_resumed_run_whose_files_are_gone_needs_its_workflow(
     client: httpx.AsyncClient, database: Database, files: Path
 ) -> None:
@@ -86,7 +100,7 @@ async def test_a_resumed_run_whose_files_are_gone_needs_its_workflow(
     next(files.glob("*/run-*/attachments/main.wdl")).unlink()
     answer = await submit(client, attached=None, **resuming(earlier))
     assert answer.status_code == 400
-    assert "the name of no attachment" in answer.json()["msg"]
+    assert answer.json()["msg"].endswith("the run to resume still has: send the workflow again")
 
 
 @pytest.mark.parametrize("name", ["--dir", "backend", "aws_batch_job_role_arn", "user_service_account_json", "env"])

@@ -118,6 +118,16 @@ def test_a_zip_is_made_in_pieces_of_bounded_size(tmp_path: Path) -> None:
     assert sum(sizes) > 50 << 20
 
 
+@pytest.mark.parametrize(
+    ("moment", "shown"), [(-1, 1980), (1 << 30, 2004), (4354819200, 2107), (7258118400, 2107)]
+)  # a zip knows no time after 2107 either
+def test_a_file_of_any_time_can_be_in_a_zip(tmp_path: Path, moment: int, shown: int) -> None:
+    (tmp_path / "file").write_text("x")
+    os.utime(tmp_path / "file", (moment, moment))
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(zipped(tmp_path, ["file"]))))
+    assert archive.getinfo("file").date_time[0] == shown
+
+
 def test_a_zip_of_ten_thousand_files_is_whole(tmp_path: Path) -> None:
     names = [f"f{n}" for n in range(10_000)]
     for name in names:
@@ -138,12 +148,15 @@ def test_a_zip_whose_file_is_gone_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["outputs", "outputs.zip", "outputs/one/a%20b.txt"])
-async def test_a_run_that_has_not_succeeded_has_none(
-    client: httpx.AsyncClient, database: Database, caller: Caller, path: str
+@pytest.mark.parametrize("state", ["QUEUED", "SYSTEM_ERROR"])
+async def test_a_run_that_has_not_succeeded_has_none_though_files_are_there(
+    client: httpx.AsyncClient, database: Database, caller: Caller, kept: Path, path: str, state: str
 ) -> None:
-    run_id = await a_run(database, caller, directory="o/run-2")
+    run_id = await a_run(database, caller, directory="o/run-1")
+    await execute(database, "UPDATE runs SET state = :state WHERE id = :id", state=state, id=run_id)
     sent = await client.get(f"{WES}/runs/{run_id}/{path}")
-    assert (sent.status_code, sent.json()["msg"]) == (404, "this run is QUEUED: only one that is COMPLETE has outputs")
+    why = f"this run is {state}: only one that is COMPLETE has outputs"
+    assert (sent.status_code, sent.json()["msg"]) == (404, why)
 
 
 @pytest.mark.parametrize("path", ["outputs", "outputs.zip", "outputs/one/a%20b.txt"])

@@ -40,6 +40,11 @@ async def test_a_webhook_is_made_with_a_secret_that_is_told_once(client: httpx.A
     assert await scalar(database, "SELECT secret FROM webhooks") == secret
 
 
+async def test_a_body_that_would_take_long_to_read_is_refused(client: httpx.AsyncClient) -> None:
+    refused = await make(client, states=["RUNNING"] * 10_000)
+    assert (refused.status_code, refused.json()["msg"]) == (413, "a JSON body may have 65536 bytes here")
+
+
 async def test_a_secret_may_be_brought(client: httpx.AsyncClient) -> None:
     secret = "whsec_" + base64.b64encode(b"s" * 24).decode()
     assert (await make(client, secret=secret, states=None)).json()["secret"] == secret
@@ -108,6 +113,10 @@ async def test_a_site_may_allow_receivers_in_its_own_network(context: Context) -
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
         assert (await make(client, url="http://127.0.0.1:1/")).status_code == 200
         assert (await make(client, url="ftp://127.0.0.1/")).status_code == 400
+        assert (await make(client, url="http://a-name-that-only-a-proxy-knows/")).status_code == 200
+        for address in ("169.254.169.254", "0xa9fea9fe", "[::ffff:169.254.169.254]"):
+            answer = await make(client, url=f"http://{address}/")
+            assert (answer.status_code, "never allowed" in answer.json()["msg"]) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tests.builders import HELLO, a_run, execute, scalar
 from tests.submitters.shapes import nulls
 from wesgate.api.dependencies import Context
 from wesgate.api.logs import CHUNK_BYTES
+from wesgate.api.wes import routes
 from wesgate.app import create_app
 from wesgate.core.errors import Unavailable
 from wesgate.core.owner import Caller
@@ -341,6 +342,24 @@ async def test_tasks_are_listed_in_the_order_they_were_made(
     second = (await client.get(f"{WES}/runs/{run_id}/tasks", params=query)).json()
     assert [task["id"] for task in first["task_logs"] + second["task_logs"]] == made
     assert second["next_page_token"] == ""
+
+
+async def test_a_run_log_holds_the_first_tasks_and_the_list_all(
+    client: httpx.AsyncClient, run_id: str, head: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "INLINE_TASKS", 2)
+    made = [(await client.post(f"{TES}/tasks", json=HELLO, headers=head)).json()["id"] for _ in range(3)]
+    log = (await client.get(f"{WES}/runs/{run_id}")).json()
+    assert [task["id"] for task in log["task_logs"]] == made[:2]
+    assert [task["id"] for task in (await client.get(log["task_logs_url"])).json()["task_logs"]] == made
+
+
+async def test_a_page_of_tasks_has_a_size_above_zero_and_a_largest(client: httpx.AsyncClient, run_id: str) -> None:
+    url = f"{WES}/runs/{run_id}/tasks"
+    assert (await client.get(url, params={"page_size": "9" * 20})).status_code == 200
+    for wrong in ("0", "-1", "x"):
+        answer = await client.get(url, params={"page_size": wrong})
+        assert (answer.status_code, faults("wes", "ErrorResponse", answer.json())) == (400, [])
 
 
 async def test_logs_are_served_as_plain_text_in_parts(

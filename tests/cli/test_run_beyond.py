@@ -30,6 +30,13 @@ def test_terms_are_sent_as_engine_parameters_and_only_when_asked_for(
     assert json.loads(wesgate.forms[-1]["workflow_engine_parameters"]) == told
 
 
+def test_a_slash_at_the_end_of_a_local_output_to_is_kept(
+    cli: Cli, wesgate: Double, folder: Path, tmp_path: Path
+) -> None:
+    cli(wesgate, "run", str(folder / "main.wdl"), "--output-to", f"{tmp_path}/out/")
+    assert json.loads(wesgate.forms[-1]["workflow_engine_parameters"]) == {"output_to": f"file://{tmp_path}/out/"}
+
+
 def test_tags_of_the_environment_go_along_under_those_given(
     cli: Cli, server: Double, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

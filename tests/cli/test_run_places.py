@@ -11,7 +11,8 @@ import pytest
 from tests.cli.conftest import Cli
 from tests.cli.double import Double
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.people.submit.places import Bundle, find_main, type_at
+from wesgate.cli.people.submit.places import find_main, type_at
+from wesgate.sources.bundle import Contents
 
 
 @pytest.mark.parametrize(
@@ -71,39 +72,41 @@ def test_a_zip_goes_up_as_it_is(cli: Cli, server: Double, folder: Path, tmp_path
     assert json.loads(server.forms[0]["workflow_params"]) == {"hello.who": "7"}
 
 
-def a_bundle(manifest: bytes, names: list[str]) -> Bundle:
+def a_bundle(manifest: bytes, names: list[str]) -> Contents:
     return find_main(names, lambda name: manifest, "w.zip")
 
 
 @pytest.mark.parametrize(
     ("names", "manifest", "found"),
     [
-        (["main.wdl", "b.wdl", "inputs.json"], b"", Bundle("main.wdl", ("inputs.json",))),
+        (["main.wdl", "b.wdl", "inputs.json"], b"", Contents("main.wdl", ("inputs.json",))),
         (["x/only.cwl", "x/inputs-2.json", "x/inputs-1.json", "inputs.json"], b"",
-         Bundle("x/only.cwl", ("x/inputs-1.json", "x/inputs-2.json"))),
-        (["r-1/main.wdl", "r-1/b/main.wdl"], b"", Bundle("r-1/main.wdl")),
+         Contents("x/only.cwl", ("x/inputs-1.json", "x/inputs-2.json"))),
+        (["r-1/main.wdl", "r-1/b/main.wdl"], b"", Contents("r-1/main.wdl")),
+        (["r-1/main.wdl", "r-1/b.wdl", ".DS_Store", "__MACOSX/._b.wdl"], b"", Contents("r-1/main.wdl")),
+        (["x/hello"], b"", Contents("x/hello")),
         (["r/MANIFEST.json", "r/a.wdl", "r/i.json"], b'{"mainWorkflowURL": "./a.wdl", "inputFileURLs": ["i.json"]}',
-         Bundle("r/a.wdl", ("r/i.json",))),
+         Contents("r/a.wdl", ("r/i.json",))),
     ],
 )  # fmt: skip
-def test_the_main_file_of_a_bundle_is_found(names: list[str], manifest: bytes, found: Bundle) -> None:
+def test_the_main_file_of_a_bundle_is_found(names: list[str], manifest: bytes, found: Contents) -> None:
     assert a_bundle(manifest, names) == found
 
 
 @pytest.mark.parametrize(
     ("names", "manifest", "cause"),
     [
-        (["a.wdl", "b.wdl"], b"", "has 2 workflows"),
-        (["x/a.txt"], b"", "has no workflow"),
-        (["main.wdl", "main.cwl"], b"", "has 2 workflows"),
-        (["main.wdl", "MANIFEST.json"], b'{"mainWorkflowURL": "../x.wdl"}', "is no file of it"),
-        (["main.wdl", "MANIFEST.json"], b'{"mainWorkflowURL": "main.wdl", "inputFileURLs": [7]}', "is no file of it"),
-        (["main.wdl", "MANIFEST.json"], b"[" * 100_000, "is not JSON"),
-        (["main.wdl", "MANIFEST.json"], b"[]", "is no file of it"),
+        (["a.wdl", "b.wdl"], b"", "holds 2 workflows"),
+        (["x/a.txt", "x/b.txt"], b"", "holds no workflow"),
+        (["main.wdl", "main.cwl"], b"", "holds 2 workflows"),
+        (["main.wdl", "MANIFEST.json"], b'{"mainWorkflowURL": "../x.wdl"}', "must be relative"),
+        (["main.wdl", "MANIFEST.json"], b'{"mainWorkflowURL": "main.wdl", "inputFileURLs": [7]}', "names no file"),
+        (["main.wdl", "MANIFEST.json"], b"[" * 100_000, "no JSON object"),
+        (["main.wdl", "MANIFEST.json"], b"[]", "no JSON object"),
     ],
 )
 def test_a_bundle_without_one_main_file_is_refused(names: list[str], manifest: bytes, cause: str) -> None:
-    with pytest.raises(UsageProblem, match=cause):
+    with pytest.raises(UsageProblem, match=f"^w.zip: .*{cause}"):
         a_bundle(manifest, names)
 
 

@@ -25,7 +25,7 @@ from wesgate.db.filters import Filter
 from wesgate.db.runs import page
 from wesgate.db.session import Database
 from wesgate.reconcile.removal import Interrupted, remove
-from wesgate.reconcile.settle import Settler
+from wesgate.reconcile.settle import Settler, doomed
 
 LASTING = ["attachments/main.wdl", "inputs.json", "result.json", OUTPUTS_LISTING, "outputs/x/a.bam"]
 PASSING = ["attempt-1/call-t/work/a.bam", "downloads/d", "source/main.wdl"]
@@ -138,6 +138,14 @@ async def test_all_files_go_when_they_were_kept_for_long_enough(
     assert left(young.folder) == {*LASTING, *PASSING}
     assert await run.settle_at() is None
     assert [one.state for one in await page(database, caller.owner, Filter(), None, 9)] == ["COMPLETE"] * 2
+
+
+async def test_what_tells_of_outputs_is_removed_before_them(database: Database, caller: Caller, tmp_path: Path) -> None:
+    run = await made(database, tmp_path, caller)
+    await run.end()
+    await run.age(DAYS)
+    (ended,) = await settle.claim(database, 9, timedelta(days=1))
+    assert next(iter(doomed(tmp_path, ended, []))) == run.folder / OUTPUTS_LISTING
 
 
 async def test_a_site_that_takes_to_removing_removes_what_was_to_stay_for_ever(

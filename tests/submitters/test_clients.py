@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,8 @@ from pydantictes.api import TesClient
 
 from tests.api.served import serving
 from tests.builders import a_task
-from tests.conftest import missing
 from tests.e2e.test_runtimes import IMAGE
+from tests.fetched import fetched, run
 from tests.submitters.conftest import Site
 from tests.submitters.sent import OLD, STATES
 from tests.submitters.test_dialects import become, report
@@ -30,36 +27,19 @@ from wesgate.core.owner import Caller
 from wesgate.db.session import Database
 
 HERE = Path(__file__).parent
-CACHE = Path(sys.prefix) / "clients" / "py-tes-0.4.2"
 VERSIONS = ("0.4.2", "1.1.4")
 
 in_processes = pytest.mark.parametrize("site", ["process"], indirect=True)
 
 
-@cache
 def old_py_tes() -> str:
-    """Where py-tes 0.4.2 lies: fetched once into the virtual environment, beside the newer one. It needs `six` and the
-    rest from there."""
-    if not CACHE.exists():
-        half = CACHE.with_name(f"{CACHE.name}.{os.getpid()}")
-        wanted = ["--no-deps", "--require-hashes", "-r", str(HERE / "py-tes-0.4.2.txt")]
-        command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", str(half)]
-        done = subprocess.run([*command, *wanted], capture_output=True, text=True, check=False, timeout=120)
-        if done.returncode:
-            missing(f"py-tes 0.4.2 (pip: {done.stderr.strip()[-200:]})")
-        try:
-            half.rename(CACHE)
-        except OSError:  # another process was faster
-            shutil.rmtree(half)
-    return str(CACHE)
+    """Where py-tes 0.4.2 lies, beside the newer one."""
+    return fetched(HERE / "py-tes-0.4.2.txt")
 
 
 def drive(version: str, *words: str) -> Any:
     """What a version of py-tes makes of it."""
-    paths = [old_py_tes()] if version == "0.4.2" else []
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, str(HERE / "drive.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=100)
+    done = run(str(HERE / "drive.py"), *words, paths=[old_py_tes()] if version == "0.4.2" else [])
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

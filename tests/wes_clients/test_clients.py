@@ -19,9 +19,10 @@ import yaml
 from tests.api.specs import SPECS
 from tests.e2e.service import Service
 from tests.e2e.test_runtimes import serving
-from tests.wes_clients.fetched import HERE, fetched, run
+from tests.fetched import fetched, run
 
-RECORDED = Path(__file__).parents[1] / "recorded"
+HERE = Path(__file__).parent
+RECORDED = HERE.parent / "recorded"
 HELLO = """version 1.0
 workflow hello {
     input { String name }
@@ -63,7 +64,7 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> str:
     words = ["generate", "-g", "python", "-i", str(folder / "wes.yaml"), "-o", str(folder)]
     start = "import sys, openapi_generator_cli as one; sys.exit(one.run(sys.argv[1:]).returncode)"
     more = ["--additional-properties", "packageName=wes_sdk"]
-    done = run("-c", start, *words, *more, paths=[fetched("openapi-generator")])
+    done = run("-c", start, *words, *more, paths=[fetched(HERE / "openapi-generator.txt")])
     assert done.returncode == 0, done.stderr[-2000:]
     return str(folder)
 
@@ -108,7 +109,7 @@ def test_the_sdk_of_the_official_document_does_all_operations(service: Service, 
 def wes_client(service: Service, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     host = service.url.removeprefix("http://")
     program = ["-m", "wes_client.wes_client_main", f"--host={host}", "--proto=http"]
-    return run(*program, *words, paths=[fetched("wes-clients")], folder=folder)
+    return run(*program, *words, paths=[fetched(HERE / "wes-clients.txt")], folder=folder)
 
 
 def test_wes_client_runs_a_workflow(service: Service, workflow: Path) -> None:
@@ -139,7 +140,7 @@ def test_wes_client_shows_why_a_run_failed(service: Service, workflow: Path) -> 
 
 
 def test_gxy_wes_submits_looks_and_cancels(service: Service, workflow: Path) -> None:
-    saw = drive("gxy-wes", service.url, str(workflow), path=fetched("wes-clients"))
+    saw = drive("gxy-wes", service.url, str(workflow), path=fetched(HERE / "wes-clients.txt"))
     assert (saw["state"], saw["outputs"], saw["tasks"], saw["task"]) == ("COMPLETE", OUTPUTS, ["call-greet"], True)
     assert (saw["listed"], saw["canceled"], saw["types"]) == (True, True, ["WDL"])
     assert saw["refused"] == 400
@@ -159,6 +160,6 @@ def web(folder: Path) -> Iterator[str]:
 
 def test_ai4gh_submits_a_url_as_json(service: Service, workflow: Path) -> None:
     with web(workflow.parent) as files:
-        saw = drive("ai4gh", service.url, f"{files}/hello.wdl", path=fetched("wes-clients"))
+        saw = drive("ai4gh", service.url, f"{files}/hello.wdl", path=fetched(HERE / "wes-clients.txt"))
     assert (saw["state"], saw["outputs"], saw["tags"]) == ("COMPLETE", OUTPUTS, {"by": "ai4gh"})
     assert (saw["canceled"], saw["listed"], saw["artifact"]) == (True, True, "wes")

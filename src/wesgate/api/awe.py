@@ -19,7 +19,7 @@ from wesgate.api.dependencies import LABEL_KEYS, Context, base_url, context, sen
 from wesgate.api.form import plain_form, read_form
 from wesgate.api.paging import page_size
 from wesgate.api.wes import submit
-from wesgate.core.errors import InvalidRequest, NotFound
+from wesgate.core.errors import Conflict, InvalidRequest, NotFound
 from wesgate.core.failpoints import failpoint
 from wesgate.core.owner import Caller
 from wesgate.db import runs, tasks
@@ -74,7 +74,11 @@ async def start_workflow(request: Request, owner: str, label: str) -> Response:
         raise InvalidRequest("a label has up to 200 letters, digits, dots, dashes and underscores, a dot not first")
     document = run_document(label, await _start(request, found))
     engine, files = await submit.check(found, who, document)
-    run_id = await submit.make(found, who.owner, document, engine, files, LABEL_KEYS + label)
+    try:
+        run_id = await submit.make(found, who.owner, document, engine, files, LABEL_KEYS + label)
+    except Conflict as error:
+        sentence = f"another workflow has the label {label}: take another, or DELETE it once that has ended"
+        raise Conflict(sentence) from error
     return send({"run_id": str(run_id), "label": label, "id": str(run_id)})
 
 
@@ -128,12 +132,13 @@ def run_document(label: str, start: Start) -> dict[str, Any]:
 
 def _repository(url: str) -> kinds.Git:
     """The repository that a URL means: that of any host, with or without `.git`."""
-    found = kinds.read(url, what="workflow_repo")
-    if isinstance(found, kinds.Web):
-        found = kinds.read(f"git+{url}", what="workflow_repo")
-    if not isinstance(found, kinds.Git):
-        raise InvalidRequest("workflow_repo must be the URL of a git repository")
-    return found
+    if url.lower().startswith(("https://", "http://", "git+")):
+        found = kinds.read(url, what="workflow_repo")
+        if isinstance(found, kinds.Web):
+            found = kinds.read(f"git+{url}", what="workflow_repo")
+        if isinstance(found, kinds.Git):
+            return found
+    raise InvalidRequest("workflow_repo must be the URL of a git repository")
 
 
 def _file_url(repository: kinds.Git, path: str, what: str) -> str:

@@ -24,15 +24,16 @@ _beside = ThreadPoolExecutor(1, thread_name_prefix="json")
 T = TypeVar("T")
 
 
-async def read_json(request: Request) -> bytes:
-    """The body, which says that it is JSON: a form of a web page cannot say so without asking first."""
+async def read_json(request: Request, limit: int | None = None) -> bytes:
+    """The body, which says that it is JSON: a form of a web page cannot say so without asking first. It may have
+    `limit` bytes, or as many as the site allows."""
     kind = request.headers.get("content-type")
     if kind is None and "origin" not in request.headers:
         kind = "application/json"
     if (kind or "").partition(";")[0].strip().lower() not in ("application/json", "text/json"):
         raise InvalidRequest("the body must be application/json")
-    limit = context(request).json_bytes
-    body = await read_whole(request, limit, f"a JSON body may have {limit} bytes")
+    most = limit or context(request).json_bytes
+    body = await read_whole(request, most, f"a JSON body may have {most} bytes{' here' if limit else ''}")
     check_charset(kind or "", body)
     return body
 

@@ -25,6 +25,8 @@ from wesgate.storage.target import Refused, parse
 router = APIRouter(tags=["WES"])
 
 LONGEST_URL = 2048
+MOST_BYTES = 64 << 10
+"""Of a body, far more than it needs: what is read here is read on the event loop, where all others wait."""
 STATES = tuple(state.value for state in State if state is not State.UNKNOWN)
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 PREFIX = "whsec_"
@@ -38,7 +40,7 @@ async def create_webhook(request: Request) -> Response:
     """Tell a URL of every state change of the caller's runs, or of those into some states. The secret that signs what
     is sent is in this answer and in no other."""
     found, who = context(request), await person(request)
-    asked = _read(strict.parse(await read_json(request)))
+    asked = _read(strict.parse(await read_json(request, MOST_BYTES)))
     webhook = Webhook(uuid4(), asked["url"], _states(asked.get("states", [])))
     secret = _secret(asked["secret"]) if "secret" in asked else PREFIX + _text(secrets.token_bytes(KEY_BYTES))
     await _check(webhook.url, allow_private=found.allow_private_sources)

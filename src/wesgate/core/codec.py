@@ -7,7 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 def dump(value: Any) -> dict[str, Any]:
     """A dataclass as a JSON object."""
-    return {name: _plain(item) for name, item in asdict(value).items()}
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
 
 
 def load(kind: type[T], data: Mapping[str, Any]) -> T:
@@ -63,15 +63,20 @@ def _readers(kind: Hashable) -> dict[str, Reader | None]:
 
 
 def _plain(value: Any) -> Any:
+    # Not by `asdict`, which copies all that is in it first: outputs may be a million values.
     match value:
-        case UUID():
-            return str(value)
         case Enum():
             return value.value
-        case Mapping():
+        case str() | int() | float() | None:
+            return value
+        case UUID():
+            return str(value)
+        case dict() | Mapping():
             return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
             return [_plain(item) for item in value]
+        case _ if is_dataclass(value):
+            return dump(value)
         case _:
             return value
 

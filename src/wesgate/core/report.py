@@ -44,6 +44,10 @@ class TaskReport:
     directory: str = ""
 
 
+WHAT_RAN = "workflow: "
+"""How the line in a run's `system_logs` begins that tells what was run; it is no reason of a failure."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """One run: the engine's own log and, at the end, the outputs. `stdout`/`stderr` are files relative to the shared

@@ -35,8 +35,9 @@ _INSERT = """
     SELECT id FROM run
 """
 
-_WHOLE = """runs.id, state, detail, document::text AS document, tags::text AS tags, directory, created_at, started_at,
-    ended_at, (SELECT report::text FROM attempts WHERE row_id = runs.id AND number = runs.attempt) AS report"""
+_WHOLE = """runs.id, backend, state, detail, document::text AS document, tags::text AS tags, directory,
+    created_at, started_at, ended_at,
+    (SELECT report::text FROM attempts WHERE row_id = runs.id AND number = runs.attempt) AS report"""
 
 _SELECT = f"SELECT {_WHOLE} FROM runs WHERE id = $2 AND owner_id = $1"
 
@@ -44,8 +45,8 @@ _SELECT_WITH_KEY = f"SELECT {_WHOLE} FROM runs WHERE idempotency_key = $2 AND ow
 
 _SELECT_STATUS = "SELECT state FROM runs WHERE id = $2 AND owner_id = $1"
 
-_LISTED = """id, state, '' AS detail, NULL AS document, tags::text AS tags, directory, created_at, started_at, ended_at,
-    NULL AS report"""
+_LISTED = """id, backend, state, '' AS detail, NULL AS document, tags::text AS tags, directory, created_at, started_at,
+    ended_at, NULL AS report"""
 
 _CANCEL = """
     WITH run AS (
@@ -103,6 +104,7 @@ class Run:
     """A stored run with what its engine left."""
 
     id: UUID
+    backend: str
     state: str
     detail: str
     document: dict[str, Any]
@@ -199,6 +201,7 @@ def _output_words(row: Record) -> list[str]:
 def _run(row: Record) -> Run:
     return Run(
         id=row["id"],
+        backend=row["backend"],
         state=row["state"],
         detail=row["detail"],
         document=json.loads(row["document"] or "{}"),

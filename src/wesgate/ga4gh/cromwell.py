@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from wesgate.core import codec
-from wesgate.core.report import RunReport, TaskReport
+from wesgate.core.report import WHAT_RAN, RunReport, TaskReport
 from wesgate.core.states import State
 from wesgate.ga4gh import strict, wes
 from wesgate.ga4gh.views import Task, timestamp
@@ -74,7 +74,8 @@ def metadata(
 ) -> dict[str, Any]:
     """`WorkflowMetadataResponse`. `times` are of submission, start and end."""
     failed = STATUS[State(state)] == "Failed"
-    reasons = [*report.system_logs, *([detail] if detail and detail not in report.system_logs else [])]
+    told = [line for line in report.system_logs if not line.startswith(WHAT_RAN)]
+    reasons = [*told, *([detail] if detail and detail not in told else [])]
     submitted, started, ended = (timestamp(moment) if moment else None for moment in times)
     whole = {
         **status(run_id, state),

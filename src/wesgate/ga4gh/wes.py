@@ -68,7 +68,7 @@ def read_run(fields: Any) -> dict[str, Any]:
     document = request.model_dump(exclude_none=True)
     # The schema says string to string, and typed clients refuse anything else in the echo.
     parameters = document.get("workflow_engine_parameters", {})
-    document["workflow_engine_parameters"] = {name: _text(value) for name, value in parameters.items()}
+    document["workflow_engine_parameters"] = {name: as_text(value) for name, value in parameters.items()}
     document.setdefault("tags", {})
     if _inputs_named(document["workflow_params"]) and "inputs_url" in parameters:
         raise InvalidRequest("workflow_params.workflowInputs and inputs_url both say where the inputs are; send one")
@@ -190,7 +190,8 @@ def task_urls(base: str, run_id: UUID, task_id: UUID) -> tuple[str, str]:
     return f"{base}/ga4gh/wes/v1/runs/{run_id}/tasks/{task_id}", f"{base}/ga4gh/tes/v1/tasks/{task_id}"
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value where only text may stand: as it is, or as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -6,14 +6,13 @@ not surely one of them gets WES 1.1 as it is written.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from wesgate.core.states import State
-from wesgate.ga4gh.wes import FROM_CACHE
+from wesgate.ga4gh.wes import FROM_CACHE, as_text
 
 Document = Mapping[str, Any]
 
@@ -105,7 +104,7 @@ def run_log(log: dict[str, Any], client: Client) -> dict[str, Any]:
     if client.jobs_in_names:
         shown["task_logs"] = [{**task, "name": _with_job(task)} for task in log["task_logs"]]
     if client.text_outputs:
-        shown["outputs"] = {name: _text(value) for name, value in log["outputs"].items()}
+        shown["outputs"] = {name: as_text(value) for name, value in log["outputs"].items()}
     return shown
 
 
@@ -113,7 +112,3 @@ def _with_job(task: Mapping[str, Any]) -> str:
     # It splits at the one bar that it expects: https://github.com/aws/amazon-genomics-cli/issues/494
     cached = any(line.startswith(FROM_CACHE) for line in task.get("system_logs", ()))
     return f"{task['name'].replace('|', '_')}|{'XXXXX' if cached else task['id']}"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wesgate.core.codec import dump, load
 from wesgate.core.errors import InvalidRequest
+from wesgate.core.report import WHAT_RAN
 from wesgate.core.spec import Input, Store
 from wesgate.sources import bundle, kinds
 from wesgate.sources.attachments import check_name
@@ -59,7 +60,7 @@ def told(arrived: Arrived | None) -> str:
     """What was run, as one line for people; empty until that is known."""
     if arrived is None or not arrived.digest:
         return ""
-    return f"workflow: {arrived.pinned}, sha256:{arrived.digest}, WDL {arrived.version}"
+    return f"{WHAT_RAN}{arrived.pinned}, sha256:{arrived.digest}, WDL {arrived.version}"
 
 
 def record(run: Path, arrived: Arrived, what: str = WORKFLOW) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wesgate.core.errors import InvalidRequest
@@ -18,8 +19,10 @@ from wesgate.sources.attachments import check_name
 
 MANIFEST = "MANIFEST.json"
 MANIFEST_BYTES = 1 << 20
-MAIN = "main.wdl"
 INPUTS = "inputs*.json"
+
+Read = Callable[[str], bytes]
+"""The content of a file by its name, or of a large one its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +38,48 @@ def find(tree: Path, folder: str = "", *, zipped: bool) -> Contents:
     names are looked for in zip bundles alone: those of a repository are examples, as a rule."""
     if folder and not (tree / folder).is_dir():
         raise InvalidRequest(f"the repository has no folder {folder}")
-    names = _names(tree, folder)
-    top = _only_folder(names) if zipped else folder
-    here = [name for name in names if name.startswith(top) and "/" not in name[len(top) :]]
-    if top + MANIFEST in here:
-        return _of_manifest(tree, top, _read_manifest(tree / top / MANIFEST))
-    main = names[0] if zipped and len(names) == 1 else _main(names, here, top, "bundle" if zipped else "repository")
+    names, read = _names(tree, folder), partial(_beginning, tree)
+    if zipped:
+        return of_bundle(names, read, _is_wdl, "the bundle")
+    choice = ", and '#' with the path of one of them"
+    return _of_manifest(names, folder, read) or Contents(_main(names, folder, _is_wdl, "the repository", choice))
+
+
+def of_bundle(names: Sequence[str], read: Read, is_workflow: Callable[[str], bool], what: str) -> Contents:
+    """The workflow of a bundle with these files, `what` in sentences; InvalidRequest if it cannot be told."""
+    kept = [name for name in sorted(names) if not _is_litter(name)]
+    top = _only_folder(kept)
+    if found := _of_manifest(kept, top, read):
+        return found
+    main = kept[0] if len(kept) == 1 else _main(kept, top, is_workflow, what)
     beside = main.rpartition("/")[0]
-    inputs = (name for name in names if name.rpartition("/")[0] == beside and fnmatchcase(Path(name).name, INPUTS))
-    return Contents(main, tuple(inputs) if zipped else ())
+    inputs = (name for name in kept if name.rpartition("/")[0] == beside and fnmatchcase(_last(name), INPUTS))
+    return Contents(main, tuple(inputs))
 
 
 def _names(tree: Path, folder: str) -> list[str]:
     names = []
     for where, _, files in os.walk(tree / folder):
-        names += [Path(where, name).relative_to(tree).as_posix() for name in files if name != ".DS_Store"]
+        names += [Path(where, name).relative_to(tree).as_posix() for name in files]
+    return sorted(name for name in names if not _is_litter(name))
+
+
+def _beginning(tree: Path, name: str) -> bytes:
+    with (tree / name).open("rb") as file:
+        return file.read(MANIFEST_BYTES + 1)
+
+
+def _is_wdl(name: str) -> bool:
+    return name.lower().endswith(".wdl")
+
+
+def _is_litter(name: str) -> bool:
     # What macOS puts into each archive it makes.
-    return sorted(name for name in names if not name.startswith("__MACOSX/"))
+    return name.startswith("__MACOSX/") or _last(name) == ".DS_Store"
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _only_folder(names: Sequence[str]) -> str:
@@ -61,24 +89,35 @@ def _only_folder(names: Sequence[str]) -> str:
     return f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
 
 
-def _main(names: Sequence[str], here: Sequence[str], top: str, what: str) -> str:
-    if top + MAIN in here:
-        return top + MAIN
-    documents = [name for name in names if name.lower().endswith(".wdl")]
-    if len(documents) != 1:
-        choice = "" if what == "bundle" else ", and '#' with the path of one of them"
+def _main(names: Sequence[str], top: str, is_workflow: Callable[[str], bool], what: str, choice: str = "") -> str:
+    found = [name for name in names if is_workflow(name)]
+    mains = [name for name in found if PurePosixPath(name) == PurePosixPath(top, f"main{PurePosixPath(name).suffix}")]
+    found = mains or found
+    if len(found) != 1:
+        some = f"{len(found)} workflows" if found else "no workflow"
         raise InvalidRequest(
-            f"the {what} holds {len(documents) or 'no'} WDL documents, and neither {MANIFEST} nor {MAIN} at its top "
-            f"says which is the workflow: add one of these{choice}"
+            f"{what} holds {some}, and neither a {MANIFEST} nor a main.* at its top says which is meant: "
+            f"add one of these{choice}"
         )
-    return documents[0]
+    return found[0]
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _of_manifest(names: Sequence[str], top: str, read: Read) -> Contents | None:
+    if top + MANIFEST not in names:
+        return None
+    manifest = _parse(read(top + MANIFEST))
+    inputs = manifest.get("inputFileURLs") or []
+    if not isinstance(inputs, list):
+        raise InvalidRequest(f"inputFileURLs of {MANIFEST} is no list")
+    main = _named(names, top, manifest.get("mainWorkflowURL"), "mainWorkflowURL")
+    return Contents(main, tuple(_named(names, top, given, "inputFileURLs") for given in inputs))
+
+
+def _parse(content: bytes) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MANIFEST_BYTES:
+        if len(content) > MANIFEST_BYTES:
             raise ValueError
-        found = json.loads(path.read_bytes())
+        found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{MANIFEST} is no JSON object of a reasonable size") from error
     if not isinstance(found, dict):
@@ -86,18 +125,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return found
 
 
-def _of_manifest(tree: Path, top: str, manifest: dict[str, Any]) -> Contents:
-    inputs = manifest.get("inputFileURLs") or []
-    if not isinstance(inputs, list):
-        raise InvalidRequest(f"inputFileURLs of {MANIFEST} is no list")
-    main = _named(tree, top, manifest.get("mainWorkflowURL"), "mainWorkflowURL")
-    return Contents(main, tuple(_named(tree, top, given, "inputFileURLs") for given in inputs))
-
-
-def _named(tree: Path, top: str, given: object, what: str) -> str:
+def _named(names: Sequence[str], top: str, given: object, what: str) -> str:
     if not isinstance(given, str) or not given:
         raise InvalidRequest(f"{what} of {MANIFEST} names no file")
     name = top + "/".join(check_name(given, f"{what} of {MANIFEST}"))
-    if not (tree / name).is_file():
+    if name not in names:
         raise InvalidRequest(f"{what} of {MANIFEST} names a file that is not there: {name}")
     return name

@@ -74,7 +74,8 @@ class Git:
 
     def pinned(self, commit: str, path: str) -> str:
         """The URL of a file at a commit: read again, it names the same."""
-        return f"{self.repository if self.repository.endswith('.git') else 'git+' + self.repository}@{commit}#{path}"
+        named = self.repository if _GIT.fullmatch(self.repository) else f"git+{self.repository}"
+        return f"{named}@{commit}#{path}"
 
 
 @dataclass(frozen=True, slots=True)

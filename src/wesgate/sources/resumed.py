@@ -27,6 +27,15 @@ def named(run: Path, document: Mapping[str, Any], opened: ExitStack) -> dict[tup
     return found
 
 
+def check(sent: Mapping[tuple[str, ...], BinaryIO], document: Mapping[str, Any]) -> None:
+    """InvalidRequest if the request sends nothing, and the run to resume has nothing of what it names."""
+    if not sent and wes.is_relative(document["workflow_url"]):
+        raise InvalidRequest(
+            "workflow_url is the name of no attachment, also not of one that the run to resume still has:"
+            " send the workflow again"
+        )
+
+
 def link(earlier: Path, run: Path) -> None:
     """Give a run the attachments of an earlier one: the same files, which stay when the earlier run's are removed."""
     try:

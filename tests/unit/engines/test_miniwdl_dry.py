@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import WDL
 
 from tests.doubles.site import Site, failed
 from tests.doubles.tes import TesDouble
@@ -23,7 +24,7 @@ from wesgate.core.spec import Fetching
 from wesgate.core.states import State
 from wesgate.engines.miniwdl import dry
 from wesgate.engines.miniwdl.dry import DryRuns
-from wesgate.engines.miniwdl.head.bounds import TOO_MUCH
+from wesgate.engines.miniwdl.head.bounds import MOST_BYTES, MOST_DOCUMENTS, TOO_MUCH, TooMuch, counted
 from wesgate.engines.miniwdl.verdict import Verdict, conclude
 
 DEEP = "version 1.0\nworkflow w {\n" + "if (true) {\n" * 300 + "}\n" * 301
@@ -137,6 +138,18 @@ async def test_imports_without_end_are_given_up(site: Site) -> None:
     }
     files["h.wdl"] = "version 1.0\ntask t { command {} }\n"
     assert messages(await look(site, files)) == [TOO_MUCH]
+
+
+@pytest.mark.parametrize(("text", "most"), [("", MOST_DOCUMENTS), ("x" * (MOST_BYTES // 4), 4)])
+async def test_so_many_documents_are_read_and_so_many_bytes(text: str, most: int) -> None:
+    async def read(uri: str, *_: Any) -> WDL.Tree.ReadSourceResult:
+        return WDL.Tree.ReadSourceResult(text, uri)
+
+    bounded = counted(read)
+    for _ in range(most):
+        await bounded("a.wdl", [], None)
+    with pytest.raises(TooMuch):
+        await bounded("a.wdl", [], None)
 
 
 async def test_more_than_can_wait_are_sent_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +72,17 @@ async def test_an_input_outside_the_roots_is_refused(site: Site, tes: TesDouble,
     assert not tes.tasks
 
 
+@pytest.mark.parametrize("given", ["../token", "../head.json", "link", "file://{run}/token", "{run}/../cache/x"])
+async def test_a_record_of_the_service_is_no_input(site: Site, given: str) -> None:
+    """A head can read them, and a workflow that reads a file in an expression reads it in the head."""
+    source = "version 1.0\nworkflow w { input { File f } output { String s = read_string(f) } }"
+    spec = site.spec(source)
+    run = Path(spec.directory)
+    (run / "attachments/link").symlink_to(run / "head.json")
+    seen = await site.finish(await site.begin(replace(spec, params={"w.f": given.format(run=run)})))
+    assert "is, or holds, a record of the service" in failed(seen, State.EXECUTOR_ERROR)
+
+
 async def test_a_link_out_of_the_roots_is_refused(site: Site) -> None:
     spec = site.spec(READ, {"w.file": "innocent"})
     (Path(spec.directory) / "attachments/innocent").symlink_to("/etc/passwd")
@@ -104,6 +116,12 @@ async def test_a_relative_input_is_an_attachment(site: Site) -> None:
 async def test_a_missing_input_is_named(site: Site) -> None:
     text = failed(await site.run(READ, {"w.file": "data/none.txt"}), State.EXECUTOR_ERROR)
     assert text == "input file not found: data/none.txt"
+
+
+async def test_a_name_that_is_too_long_is_its_senders_fault_and_not_repeated_whole(site: Site) -> None:
+    text = failed(await site.run(READ, {"w.file": "x" * 100_000}), State.EXECUTOR_ERROR)
+    assert text.startswith("input file not found: xxx")
+    assert len(text) < 5000
 
 
 async def test_a_required_input_that_was_not_given_is_named(site: Site) -> None:

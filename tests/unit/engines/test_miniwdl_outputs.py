@@ -334,3 +334,14 @@ def test_outputs_are_read_by_the_owners_tasks_and_written_by_the_runs_own_alone(
     assert theirs.readable(path, "it") == own.writable(path, "it") == path
     with pytest.raises(WorkerFault, match="the service's own records"):
         theirs.writable(path, "it")
+
+
+@pytest.mark.parametrize(
+    ("length", "number", "told"), [(0, 1_000_000, "has more than 1000000 values"), (17 << 20, 1, "is more than 16 MiB")]
+)
+def test_outputs_that_the_service_could_not_bear_are_refused(
+    laying: Laying, length: int, number: int, told: str
+) -> None:
+    values = WDL.Value.Array(WDL.Type.String(), [WDL.Value.String("x" * length)] * number)
+    with pytest.raises(Unusable, match=f"what the workflow puts out {told}: write it to a file"):
+        keep(WDL.Env.Bindings(WDL.Env.Binding("s", values)), "w", laying)

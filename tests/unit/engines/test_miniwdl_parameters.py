@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +16,30 @@ from wesgate.core.states import State
 from wesgate.engines.miniwdl.config import MiniwdlSettings, engine_parameters
 
 PARAMETERS = {parameter.name: parameter for parameter in engine_parameters(MiniwdlSettings())}
+# One task fails when the other has begun, which waits at the gate. What is written to a pipe waits for who reads it.
+# Nothing tells that no cancel will come: so behind the gate there is time for one.
+TWO = """version 1.0
+task fail { input { String began }  command <<< cat ~{began}; exit 7 >>> }
+task wait { input { String began  String gate }  command <<< echo > ~{began}; cat ~{gate}; sleep 1 >>> }
+workflow w {
+  input { String began  String gate }
+  call fail { input: began = began }
+  call wait { input: began = began, gate = gate }
+}
+"""
+ALONE = """version 1.0
+task alone { input { String lock  Int n }  command <<< mkdir ~{lock} && sleep 0.1 && rmdir ~{lock} >>> }
+workflow w { input { String lock }  scatter (n in range(3)) { call alone { input: lock = lock, n = n } } }
+"""
 NAMED = HELLO.replace("command", 'runtime { container: "ubuntu:latest" }\n  command', 1)
+
+
+@pytest.fixture
+def pipes(tmp_path: Path) -> dict[str, str]:
+    """The parameters of TWO."""
+    for name in ("began", "gate"):
+        os.mkfifo(tmp_path / name)
+    return {f"w.{name}": str(tmp_path / name) for name in ("began", "gate")}
 
 
 def image(tes: TesDouble) -> str:
@@ -56,6 +82,24 @@ async def test_images_are_replaced_by_the_site_and_then_by_the_run(site: Site, t
     site = site.with_settings(images={"ubuntu:latest": "site/ubuntu:22"})
     await site.run(NAMED, engine_parameters={"image_map": '{"site/ubuntu:22": "mine:1", "ubuntu": "other:1"}'})
     assert image(tes) == "mine:1"
+
+
+async def test_the_first_failure_ends_what_runs(site: Site, tes: TesDouble, pipes: dict[str, str]) -> None:
+    assert "call-fail" in failed(await site.run(TWO, pipes), State.EXECUTOR_ERROR)
+    assert sorted(task.state for task in tes.tasks.values()) == ["CANCELED", "EXECUTOR_ERROR"]
+
+
+async def test_a_run_may_let_end_what_runs_when_a_task_fails(site: Site, tes: TesDouble, pipes: dict[str, str]) -> None:
+    handle = await site.begin(site.spec(TWO, pipes, {"fail_fast": "false"}))
+    await asyncio.to_thread(tes.wait_for, "EXECUTOR_ERROR")
+    await asyncio.to_thread(Path(pipes["w.gate"]).write_text, "open")
+    assert "call-fail" in failed(await site.finish(handle), State.EXECUTOR_ERROR)
+    assert sorted(task.state for task in tes.tasks.values()) == ["COMPLETE", "EXECUTOR_ERROR"]
+
+
+async def test_a_run_has_as_many_tasks_at_a_time_as_it_asks_for(site: Site, tmp_path: Path) -> None:
+    seen = await site.run(ALONE, {"w.lock": str(tmp_path / "lock")}, {"max_tasks": "1"})
+    assert seen.state is State.COMPLETE, seen
 
 
 @pytest.mark.parametrize(

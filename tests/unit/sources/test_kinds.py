@@ -80,7 +80,8 @@ def test_what_nothing_should_be_fetched_from_is_refused(url: str) -> None:
 
 
 def test_a_pinned_url_names_the_same_again() -> None:
-    for given in (Git(REPOSITORY, "main", "wf/main.wdl"), Git("https://h.org/a/b", "main", "main.wdl")):
+    for repository in (REPOSITORY, "https://h.org/a/b", "https://h.org/.git"):
+        given = Git(repository, "main", "wf/main.wdl")
         again = kinds.read(given.pinned(SHA, given.path))
         assert again == Git(given.repository, SHA, given.path)
 

@@ -139,7 +139,7 @@ def test_files_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\5\6" + b"\0" * 18, b"<html>" * 100, zipped({"a": "x"})[:60]])
 def test_what_is_no_zip_file_is_told(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(InvalidRequest, match=r"cannot be read|no WDL"):
+    with pytest.raises(InvalidRequest, match=r"cannot be read|no workflow"):
         bundle.find(unpacked(content, tmp_path), zipped=True)
 
 
@@ -178,8 +178,8 @@ def test_the_workflow_of_a_bundle_is_found(tmp_path: Path, files: Mapping[str, s
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({"a.wdl": HELLO, "b.wdl": HELLO}, "2 WDL documents"),
-        ({"a.txt": "", "b.txt": ""}, "no WDL documents"),
+        ({"a.wdl": HELLO, "b.wdl": HELLO}, "2 workflows"),
+        ({"a.txt": "", "b.txt": ""}, "no workflow"),
         ({"MANIFEST.json": "[]", "main.wdl": HELLO}, "no JSON object"),
         ({"MANIFEST.json": "{", "main.wdl": HELLO}, "no JSON object"),
         ({"MANIFEST.json": "[" * 100_000, "main.wdl": HELLO}, "no JSON object"),

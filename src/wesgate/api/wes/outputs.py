@@ -31,7 +31,8 @@ router = APIRouter(tags=["WES"])
 
 CHUNK_BYTES = 1 << 20
 REMOVED = "the files of this run were removed: this service keeps them for as long as its setting runs.keep_days says"
-FIRST_ZIP_YEAR = 1980
+ZIP_TIMES = 315532800, 4354819198
+"""The first and the last second that a zip has a time for: 1980 to 2107. Steps give files any time they like."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -152,8 +153,8 @@ def zipped(folder: Path, paths: Sequence[str]) -> Iterator[bytes]:
 
 
 def _entry(path: str, seen: os.stat_result) -> ZipInfo:
-    moment = max(time.gmtime(seen.st_mtime)[:6], (FIRST_ZIP_YEAR, 1, 1, 0, 0, 0))
-    entry = ZipInfo(storable(path), moment)
+    first, last = ZIP_TIMES
+    entry = ZipInfo(storable(path), time.gmtime(min(max(seen.st_mtime, first), last))[:6])
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     return entry
 

@@ -112,6 +112,7 @@ async def check(
         if resumes := wes.terms(document).resume:
             earlier = await _resumable(found, who.owner, resumes, engine)
             sent = sent or resumed.named(found.files / earlier.directory, document, opened)
+            resumed.check(sent, document)
         await _check_workflow(found, document, sent)
     return engine, files
 
@@ -125,7 +126,7 @@ async def _resumable(found: Context, owner: Owner, run_id: str, engine: EngineIn
         raise InvalidRequest(f"{what} must be the id of a run of yours") from None
     if earlier.state not in TERMINAL:
         raise InvalidRequest(f"{what}: that run has not ended; cancel it, or wait")
-    if _engine(found, earlier.document).name != engine.name:
+    if earlier.backend != engine.name:
         raise InvalidRequest(f"{what}: that run was of another engine than {engine.name}")
     return earlier
 

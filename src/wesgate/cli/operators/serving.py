@@ -17,6 +17,7 @@ from wesgate.api.dependencies import Context
 from wesgate.app import create_app
 from wesgate.core.errors import Unavailable, WesgateError
 from wesgate.settings import Settings, environment
+from wesgate.storage.target import bracketed
 
 BACKLOG = 512
 GRACE_S = 10
@@ -39,7 +40,7 @@ class Part(Protocol):
 async def serve(settings: Settings, stop: asyncio.Event, *, loops: bool) -> None:
     """The API, and with `loops` all else, until `stop` is set."""
     with bound(settings) as listener:
-        url = f"http://{_address(settings.host)}:{listener.getsockname()[1]}"
+        url = f"http://{bracketed(settings.host)}:{listener.getsockname()[1]}"
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(wiring.database(settings, upgrade=loops))
             context = await stack.enter_async_context(wiring.context(settings, database))
@@ -136,7 +137,3 @@ async def _comes_first(wanted: Awaitable[Any], running: Sequence[asyncio.Task[No
     came = waiting.done()
     waiting.cancel()
     return came
-
-
-def _address(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -31,8 +31,7 @@ class Fault(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Result:
     """`result.json`: how the head says the run ended. `error` is miniwdl's own error JSON, kept for the curious.
-    `published` is the place that the outputs name; they are there once the head's job has ended well. `source` tells
-    what ran."""
+    `published` is the place that the outputs name; they are there once the head's job has ended well."""
 
     fault: Fault
     messages: tuple[str, ...] = ()
@@ -40,7 +39,6 @@ class Result:
     directory: str = ""
     error: Mapping[str, Any] = field(default_factory=dict)
     published: str = ""
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,6 @@ def write_result(directory: Path, result: Result) -> None:
             "directory": result.directory,
             "error": dict(result.error),
             "published": result.published,
-            "source": result.source,
         }
     )
     part = directory / f".{RESULT}.{os.getpid()}"
@@ -94,7 +91,6 @@ def parse_result(content: bytes) -> Result:
             directory=str(data["directory"]),
             error=dict(data["error"]),
             published=str(data.get("published", "")),
-            source=str(data.get("source", "")),
         )
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         return Result(Fault.SYSTEM, (f"the result of the run is not what a head writes: {error}",))

@@ -42,26 +42,16 @@ class Places:
         real = self._allowed(path, what)
         if not os.path.lexists(real):
             raise Fault(f"{what} does not exist: there is no {path}")
-        if self._is_kept(real, READABLE):
+        if is_kept(real, self.own, READABLE):
             raise Fault(f"{what} is, or holds, a record of the service: name the files of the run that are wanted")
         return real
 
     def writable(self, path: str, what: str) -> str:
         """The real path behind this one, which need not exist yet and may be written."""
         real = self._allowed(path, what)
-        if self._is_kept(real, WRITABLE | ({re.escape(f"run-{self.run}"): OF_ITS_RUN} if self.run else {})):
+        if is_kept(real, self.own, WRITABLE | ({re.escape(f"run-{self.run}"): OF_ITS_RUN} if self.run else {})):
             raise Fault(f"{what} would overwrite the service's own records: choose another directory than {path}")
         return real
-
-    def _is_kept(self, real: str, opened: Mapping[str, re.Pattern[str]]) -> bool:
-        """Whether this is the service's own. `opened` says which folders inside which of its directories are not."""
-        if not within(real, self.own):
-            return False
-        first, *rest = [*PurePosixPath(real).relative_to(self.own).parts, ""]
-        if first and not KEPT.fullmatch(first):
-            return False
-        inner = next((found for name, found in opened.items() if re.fullmatch(name, first)), None)
-        return inner is None or not inner.fullmatch(rest[0])
 
     def _allowed(self, path: str, what: str) -> str:
         if "\0" in path:
@@ -78,6 +68,18 @@ class Places:
 
     def _named(self) -> str:
         return ", ".join((self.own, *self.roots))
+
+
+def is_kept(real: str, own: str, opened: Mapping[str, re.Pattern[str]]) -> bool:
+    """Whether this real path is, or holds, the service's own in the owner's directory `own`. `opened` says which
+    folders inside which of its directories are not."""
+    if not within(real, own):
+        return False
+    first, *rest = [*PurePosixPath(real).relative_to(own).parts, ""]
+    if first and not KEPT.fullmatch(first):
+        return False
+    inner = next((found for name, found in opened.items() if re.fullmatch(name, first)), None)
+    return inner is None or not inner.fullmatch(rest[0])
 
 
 def places(files_root: str, spec: TaskSpec, private: tuple[str, ...] = ()) -> Places:

@@ -1,22 +1,19 @@
-"""Workflows that are not one local file: places that the server reads by itself, and directories and zips of files,
-whose main file is found as the Amazon Genomics CLI finds it."""
+"""Workflows that are not one local file: places that the server reads by itself, and directories and zips of files."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
 from wesgate.cli.errors import UsageProblem
-from wesgate.cli.remote.reading import as_list, as_object, as_text
 from wesgate.cli.text import one_line
+from wesgate.core.errors import InvalidRequest
+from wesgate.sources.bundle import Contents, of_bundle
 
 # https://github.com/dockstore/dockstore/blob/develop/dockstore-common/src/main/java/io/dockstore/common/DescriptorLanguage.java
 TYPES = {".wdl": "WDL", ".cwl": "CWL", ".nf": "NFL", ".smk": "SMK"}
@@ -25,18 +22,9 @@ MAX_TEXT = 10 * 1024 * 1024
 MAX_FILES = 1000
 """What one form may carry."""
 
-MANIFEST = "MANIFEST.json"
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # A TRS v2 URL tells the type before the path: .../versions/{v}/PLAIN_WDL/descriptor/{path}
 _DESCRIPTOR = re.compile(r"/(?:PLAIN_)?(WDL|CWL|NFL|SMK)/descriptor\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """The main file of a directory or zip, and its files of inputs, by their names in it."""
-
-    main: str
-    inputs: tuple[str, ...] = ()
 
 
 def is_remote(source: str) -> bool:
@@ -45,8 +33,12 @@ def is_remote(source: str) -> bool:
 
 
 def place_url(text: str) -> str:
-    """A URL as it is; a local path as the URL of that place."""
-    return text if is_remote(text) else f"file://{quote(os.path.normpath(Path(text).absolute()))}"
+    """A URL as it is; a local path as the URL of that place, with a slash at the end if it has one: that means a folder
+    for each run below it."""
+    if is_remote(text):
+        return text
+    path = os.path.normpath(Path(text).absolute())
+    return f"file://{quote(path.rstrip('/') + '/' if text.endswith('/') else path)}"
 
 
 def type_of(name: str) -> str:
@@ -70,30 +62,12 @@ def type_at(url: str) -> str:
     return told or type_of(path)
 
 
-def find_main(names: Sequence[str], read: Callable[[str], bytes], where: str) -> Bundle:
-    """The main file: what MANIFEST.json says, or `main.*`, or the only workflow that is there. Files of inputs are
-    beside it. The server looks for them in the same way in a zip."""
-    top = _only_folder(names)
-    if top + MANIFEST in names:
-        return _by_manifest(names, top, read(top + MANIFEST), where)
-    workflows = [name for name in names if _known_type(name)]
-    mains = [name for name in workflows if name in {f"{top}main{suffix}" for suffix in TYPES}] or workflows
-    if len(mains) != 1:
-        some = f"{len(mains)} workflows" if mains else "no workflow"
-        raise UsageProblem(f"{where} has {some}: name one main.wdl at its top, or say which in {MANIFEST}")
-    beside = mains[0].rpartition("/")[0]
-    inputs = (name for name in sorted(names) if name.rpartition("/")[0] == beside and _is_inputs(name))
-    return Bundle(mains[0], tuple(inputs))
-
-
-def _only_folder(names: Sequence[str]) -> str:
-    """The one folder that holds all files, as in archives that forges make; empty if there is none."""
-    tops = {name.partition("/")[0] if "/" in name else "" for name in names}
-    return f"{tops.pop()}/" if len(tops) == 1 and "" not in tops else ""
-
-
-def _is_inputs(name: str) -> bool:
-    return fnmatchcase(PurePosixPath(name).name, "inputs*.json")
+def find_main(names: Sequence[str], read: Callable[[str], bytes], where: str) -> Contents:
+    """The main file, and the files of inputs: found as the server finds them in a zip."""
+    try:
+        return of_bundle(names, read, lambda name: bool(_known_type(name)), "it")
+    except InvalidRequest as error:
+        raise UsageProblem(f"{where}: {one_line(str(error))}") from error
 
 
 def files_below(folder: Path) -> dict[str, Path]:
@@ -113,8 +87,7 @@ def main_in_zip(path: Path) -> tuple[str, str]:
     """The name and the text of the main file in a zip."""
     try:
         with zipfile.ZipFile(path) as archive:
-            # __MACOSX is what macOS puts into each archive it makes.
-            names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+            names = [name for name in archive.namelist() if not name.endswith("/")]
             main = find_main(names, partial(_member, archive), str(path)).main
             return main, _member(archive, main).decode("utf-8", "replace")
     except OSError as error:
@@ -127,19 +100,6 @@ def main_in_zip(path: Path) -> tuple[str, str]:
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as file:
         return file.read(MAX_TEXT)
-
-
-def _by_manifest(names: Sequence[str], top: str, manifest: bytes, where: str) -> Bundle:
-    try:
-        told = as_object(json.loads(manifest))
-    except (ValueError, RecursionError) as error:
-        raise UsageProblem(f"{MANIFEST} of {where} is not JSON: {one_line(str(error))}") from error
-    given = [told.get("mainWorkflowURL"), *as_list(told.get("inputFileURLs"))]
-    main, *inputs = [top + as_text(one).removeprefix("./") for one in given]
-    for name in (main, *inputs):
-        if name not in names:
-            raise UsageProblem(f"{MANIFEST} of {where} names {one_line(name)!r}, which is no file of it")
-    return Bundle(main, tuple(inputs))
 
 
 def _known_type(name: str) -> str:

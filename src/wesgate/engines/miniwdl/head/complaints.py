@@ -19,6 +19,8 @@ from wesgate.storage.http import FetchFailed
 
 STDERR_LINES = 20
 STDERR_BYTES = 4096
+LONGEST = 4000
+"""Of a message, in characters: miniwdl repeats what was written, however much that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def _sentences(cause: BaseException) -> list[str]:
 def located(error: BaseException, directory: Path) -> Complaint:
     """What an error says and where."""
     message = str(error) or type(error).__name__
+    if len(message) > LONGEST:
+        message = f"{message[:LONGEST]}…"
     position = getattr(error, "pos", None)
     if position is None:
         return Complaint(message)

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import WDL
 
+from wesgate.worker.files.places import READABLE, is_kept
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WEB = ("http://", "https://")
 
@@ -21,17 +23,22 @@ Bindings: TypeAlias = WDL.Env.Bindings[WDL.Value.Base]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The directory of the run's attachments, the roots below which input files may lie, and what else came along with
-    the run: a bundle, a repository."""
+    """The directory of the run's attachments, the roots below which input files may lie, what else came along with the
+    run (a bundle, a repository), and its owner's directory, where the service keeps records, too."""
 
     attachments: Path
     roots: tuple[Path, ...]
     trees: tuple[Path, ...] = ()
+    own: str = ""
 
     def covering(self, path: Path) -> Path | None:
         """The root that this path lies below once all links are followed."""
         real = path.resolve()
         return next((root for root in self.roots if real.is_relative_to(root.resolve())), None)
+
+    def is_record(self, path: Path) -> bool:
+        """Whether this is, or holds, what only the service may read: heads do, and would tell it to the workflow."""
+        return bool(self.own) and is_kept(str(path.resolve()), os.path.realpath(self.own), READABLE)
 
 
 def choose(document: WDL.Tree.Document, task: str | None) -> Exe:
@@ -70,7 +77,10 @@ def place_input(value: WDL.Value.File | WDL.Value.Directory, places: Places) -> 
     root = places.covering(path)
     if root is None:
         raise WDL.Error.InputError(f"input {given} is not below a directory that runs may read: {_named(places.roots)}")
-    if not (path.is_dir() if directory else path.is_file()):
+    if places.is_record(path):
+        raise WDL.Error.InputError(f"input {given} is, or holds, a record of the service: name another file")
+    # Those of `Path` raise for a name that is too long.
+    if not (os.path.isdir(path) if directory else os.path.isfile(path)):  # noqa: PTH112, PTH113
         raise WDL.Error.InputError(f"input {'directory' if directory else 'file'} not found: {given}")
     if directory:
         _refuse_links_out(path, root)

@@ -18,9 +18,11 @@ import WDL
 from WDL.runtime.error import Terminated
 
 from wesgate.core.codec import storable
+from wesgate.core.errors import InvalidRequest
 from wesgate.core.paths import KEPT, OUTPUTS, OUTPUTS_LISTING, within
 from wesgate.engines.miniwdl.head.inputs import Bindings, Places
 from wesgate.engines.miniwdl.publish import shown
+from wesgate.ga4gh import strict
 from wesgate.storage.target import redacted
 from wesgate.worker.faults import Fault
 from wesgate.worker.files.deliver import below, put
@@ -29,6 +31,8 @@ from wesgate.worker.files.mounts import Mount
 
 PART = ".outputs.part"
 CHUNK_BYTES = 1 << 20
+MOST_BYTES = 16 << 20
+"""Of all values that a run has for outputs, as JSON: the service holds them in memory, with everybody's."""
 
 MADE = re.compile(r"run-[0-9a-f]{32}/(attempt-[0-9]+|outputs)/.+", re.DOTALL)
 GIVEN = re.compile(r"run-[0-9a-f]{32}/(attachments|downloads|source)/.+|cache/attachments/.+", re.DOTALL)
@@ -90,6 +94,7 @@ def keep(outputs: Bindings, name: str, laying: Laying, publish: str = "") -> Bin
     are kept as the files that they lead to; those that lead elsewhere, and what is no regular file, are left out.
     """
     home = shown(publish) or str(laying.directory / OUTPUTS)
+    _check_size(WDL.values_to_json(outputs, name))
     clear(laying.directory)
     laying.part.mkdir()
     kept = outputs.map(
@@ -98,6 +103,15 @@ def keep(outputs: Bindings, name: str, laying: Laying, publish: str = "") -> Bin
     _write_listing(laying)
     laying.part.rename(laying.directory / OUTPUTS)
     return kept
+
+
+def _check_size(told: dict[str, Any]) -> None:
+    try:
+        strict.check_number(told, "what the workflow puts out")
+    except InvalidRequest as error:
+        raise Unusable(f"{error}: write it to a file") from None
+    if len(json.dumps(told)) > MOST_BYTES:
+        raise Unusable(f"what the workflow puts out is more than {MOST_BYTES >> 20} MiB: write it to a file")
 
 
 def _keep_value(bound: Any, name: str, laying: Laying, home: str) -> WDL.Value.Base:

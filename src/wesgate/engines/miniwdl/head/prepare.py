@@ -31,7 +31,7 @@ class Prepared:
         """Where the files among the inputs are sought; `params` was called before."""
         run = self.sources.run
         roots = (Path(self.plan.owner_directory), *map(Path, self.plan.settings.roots))
-        return Places(run / "attachments", roots, trees(self.workflow.arrived, run))
+        return Places(run / "attachments", roots, trees(self.workflow.arrived, run), self.plan.owner_directory)
 
 
 def prepare(directory: Path, plan: HeadPlan, stop: Callable[[], bool]) -> Prepared:

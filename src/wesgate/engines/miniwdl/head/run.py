@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from wesgate.engines.miniwdl.head.tes.told import Teller
 from wesgate.engines.miniwdl.head.tes.watch import Watch
 from wesgate.engines.miniwdl.publish import shown
 from wesgate.engines.miniwdl.verdict import Fault, Result
-from wesgate.sources import arrive
 from wesgate.sources.downloads import Downloads
 from wesgate.storage.connections import Network
 from wesgate.storage.patience import Bounds
@@ -60,7 +58,7 @@ def run_workflow(directory: Path, plan: HeadPlan, head_attempt: str) -> Result:
         # thread takes signals, and miniwdl's waits have no limit.
         while not wait([running], HEED_S).done:
             pass
-        return replace(running.result(), source=arrive.told(arrive.recorded(directory)))
+        return running.result()
 
 
 def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callable[[], bool]) -> Result:

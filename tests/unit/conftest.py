@@ -1,4 +1,4 @@
-"""A site for each test, with the container paths of mounts and with the host's own."""
+"""A site for each test: one owner, one engine, and a TES that runs tasks as processes."""
 
 from collections.abc import Iterator
 from pathlib import Path

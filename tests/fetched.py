@@ -11,20 +11,18 @@ from pathlib import Path
 
 from tests.conftest import missing
 
-HERE = Path(__file__).parent
-
 
 @cache
-def fetched(name: str) -> str:
-    """Where the packages of `<name>.txt` lie. What else they need is in the virtual environment."""
-    folder = Path(sys.prefix) / "clients" / name
+def fetched(wanted: Path) -> str:
+    """Where the packages of this list lie. What else they need is in the virtual environment."""
+    folder = Path(sys.prefix) / "clients" / wanted.stem
     if not folder.exists():
-        half = folder.with_name(f"{name}.{os.getpid()}")
-        wanted = ["--no-deps", "--require-hashes", "-r", str(HERE / f"{name}.txt")]
+        half = folder.with_name(f"{folder.name}.{os.getpid()}")
         command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", str(half)]
-        done = subprocess.run([*command, *wanted], capture_output=True, text=True, check=False, timeout=300)
+        listed = ["--no-deps", "--require-hashes", "-r", str(wanted)]
+        done = subprocess.run([*command, *listed], capture_output=True, text=True, check=False, timeout=300)
         if done.returncode:
-            missing(f"{name} (pip: {done.stderr.strip()[-200:]})")
+            missing(f"{wanted.stem} (pip: {done.stderr.strip()[-200:]})")
         try:
             half.rename(folder)
         except OSError:  # another process was faster
