@@ -86,6 +86,43 @@ def test_objects_are_brought_by_the_worker(service: Service, ware: Ware) -> None
     assert f"input {ware.url('none.wdl')} could not be fetched" in " ".join(missing["run_log"]["system_logs"])
 
 
+COUNT = """version 1.2
+task count {
+  input { File one  Array[File] several  Directory folder }
+  command <<< cat '~{one}' ~{sep(" ", several)} ~{folder}/*; ls ~{folder} >>>
+  output { Array[String] lines = read_lines(stdout()) }
+}
+workflow w {
+  input { File one  Array[File] several  Directory folder  String prefix }
+  call count { input: one = one, several = several, folder = folder }
+  output { Array[String] lines = count.lines  Int size = round(size(one))  File same = one  String kept = prefix }
+}
+"""
+
+
+@pytest.mark.parametrize("runtime", ["process", "process:plain"])
+def test_inputs_of_a_run_may_be_objects(service: Service, ware: Ware, runtime: str) -> None:
+    """Amazon Genomics CLI puts a user's files into S3 and names them so. What is a String stays one."""
+    told = [{"url": ware.store.url, "options": dict(ware.store.options)}]
+    service.start(storage__stores=json.dumps(told), executors__local__runtime=runtime)
+    one, other = ware.put("in/a b.txt", b"one\n"), ware.put("in/c.txt", b"two\n")
+    ware.put("dir/x.txt", b"x\n"), ware.put("dir/y.txt", b"y\n")
+    params = {"w.one": one, "w.several": [other, other], "w.folder": ware.url("dir/"), "w.prefix": ware.url("none/")}
+    form = {"workflow_type": "WDL", "workflow_type_version": "1.2", "workflow_url": "w.wdl",
+            "workflow_params": json.dumps(params)}  # fmt: skip
+    attached = [("workflow_attachment", ("w.wdl", COUNT.encode()))]
+    found = ended(service, service.post(WES, data=form, files=attached))
+    assert found["state"] == "COMPLETE", found["run_log"]["system_logs"]
+    assert found["outputs"]["w.lines"] == ["one", "two", "two", "x", "y", "x.txt", "y.txt"]
+    assert (found["outputs"]["w.size"], found["outputs"]["w.kept"]) == (4, ware.url("none/"))
+    assert Path(found["outputs"]["w.same"]).read_bytes() == b"one\n"
+    assert {task["name"] for task in found["task_logs"]} >= {f"bring {one}", "call-count"}
+    missing = form | {"workflow_params": json.dumps(params | {"w.one": ware.url("none.txt")})}
+    gone = ended(service, service.post(WES, data=missing, files=attached))
+    assert "none.txt could not be fetched" in " ".join(gone["run_log"]["system_logs"])
+    assert stores.SECRET not in json.dumps([found, gone])
+
+
 def test_git_and_registries_through_a_whole_service(service: Service, repositories: GitServer, registry: Pages) -> None:
     service.start(sources__allow_private="true")
     commit = repositories.repository().commit({"wf/main.wdl": HELLO, "in.json": '{"greet.name": "git"}'})

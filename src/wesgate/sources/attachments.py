@@ -8,12 +8,18 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from wesgate.core.errors import InvalidRequest, TooLarge
 
 LONGEST_NAME = 255
 DEEPEST = 32
 _FORBIDDEN = frozenset('\\:*?"<>|\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')
+
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+_DEVICES = frozenset(
+    {"CON", "PRN", "AUX", "NUL"} | {f"{port}{number}" for port in ("COM", "LPT") for number in "123456789"}
+)
 
 
 def check_name(name: str, what: str = "an attachment's name") -> tuple[str, ...]:
@@ -57,9 +63,12 @@ def write(folder: Path, files: Sequence[tuple[tuple[str, ...], BinaryIO]], limit
 
 
 def _is_plain(segment: str) -> bool:
+    decoded = unquote(segment)  # whoever unpacks a name twice must not find another
     return (
         0 < len(segment.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
-        and segment not in (".", "..")
+        and decoded not in (".", "..")
+        and not {"/", "\\", "\0"} & set(decoded)
+        and segment.partition(".")[0].upper() not in _DEVICES
         and segment == segment.strip()
         and not segment.endswith(".")
         and not any(

@@ -34,7 +34,7 @@ class Downloads:
     def file(self, url: str) -> Path:
         """The file behind the URL, below the folder in a place that depends on the URL alone; fetched once."""
         place = self.folder / hashlib.sha256(url.encode()).hexdigest()[:32]
-        target = place / _file_name(url)
+        target = place / file_name(url)
         if target.exists():
             return target
         part = place / f".part-{os.getpid()}-{time.monotonic_ns()}"
@@ -50,7 +50,8 @@ class Downloads:
         return target
 
 
-def _file_name(url: str) -> str:
+def file_name(url: str) -> str:
+    """The name that a file of this URL gets here."""
     try:
         name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
     except ValueError:

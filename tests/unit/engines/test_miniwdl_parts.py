@@ -27,8 +27,9 @@ from wesgate.engines.miniwdl.config import (
     run_options,
 )
 from wesgate.engines.miniwdl.engine import MiniwdlEngine
-from wesgate.engines.miniwdl.head.container import Session, TesContainer
+from wesgate.engines.miniwdl.head.container import TesContainer
 from wesgate.engines.miniwdl.head.runtime import disk_gb
+from wesgate.engines.miniwdl.head.session import Session
 from wesgate.engines.miniwdl.head.tes.adopt import Adoptable, Left, left_tasks
 from wesgate.engines.miniwdl.head.tes.client import Document, Refused, TesClient, Unreachable, parse_events, read_answer
 from wesgate.engines.miniwdl.head.tes.outcome import Ended, read_end

@@ -12,7 +12,7 @@ import WDL
 from WDL.runtime.error import CommandFailed, DownloadFailed, Interrupted, RunFailed, Terminated, error_json
 
 from wesgate.engines.miniwdl.head.bounds import TooMuch
-from wesgate.engines.miniwdl.head.container import TaskLost
+from wesgate.engines.miniwdl.head.session import TaskLost
 from wesgate.engines.miniwdl.verdict import Fault, Result
 from wesgate.sources import arrive
 from wesgate.storage.http import FetchFailed

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import WDL
 from WDL.runtime import config
-from WDL.runtime.error import Interrupted, Terminated
+from WDL.runtime.error import Interrupted
 from WDL.runtime.task_container import TaskContainer
 
 from wesgate.engines.miniwdl.head.calls import TASK_ID
 from wesgate.engines.miniwdl.head.runtime import call_path, further_runtime, is_written, with_defaults
-from wesgate.engines.miniwdl.head.tes.adopt import Adoptable, Left
-from wesgate.engines.miniwdl.head.tes.client import Refused, TesClient, Unreachable
-from wesgate.engines.miniwdl.head.tes.outcome import Ended, read_end
+from wesgate.engines.miniwdl.head.session import Session, TaskLost
+from wesgate.engines.miniwdl.head.tes.adopt import Left
+from wesgate.engines.miniwdl.head.tes.outcome import Ended
 from wesgate.engines.miniwdl.head.tes.request import (
     Asked,
     CallFacts,
@@ -28,35 +26,6 @@ from wesgate.engines.miniwdl.head.tes.request import (
     needs_script_file,
     task_document,
 )
-from wesgate.engines.miniwdl.head.tes.watch import GONE, Watch
-
-CANCEL_WAIT_S = 60.0
-
-
-class TaskLost(WDL.Error.RuntimeError):
-    """A task could not be carried out, through no fault of the workflow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What all tasks of one head share. `directory` is the run's, `head_attempt` the name of this head's own in it;
-    `images` are maps of images, the site's before the run's."""
-
-    client: TesClient
-    watch: Watch
-    adoptable: Adoptable
-    run_id: str
-    directory: Path
-    head_attempt: str
-    host_paths: bool
-    runtime_defaults: Mapping[str, Any] = field(default_factory=dict)
-    images: Sequence[Mapping[str, str]] = ()
-
-    def image(self, named: str) -> str:
-        """The image that is used where a task names this one."""
-        for images in self.images:
-            named = images.get(named, named)
-        return named
 
 
 class TesContainer(TaskContainer):
@@ -128,8 +97,7 @@ class TesContainer(TaskContainer):
         self.failure_info = {"tes_task": task_id}
         (Path(self.host_dir) / TASK_ID).write_text(task_id)
         with self.task_running_context():
-            state = self._wait(task_id, terminating)
-        ended = self._read_end(task_id, state)
+            ended = self._own_session.wait(task_id, terminating)
         self.failure_info = {"tes_task": task_id, "system_logs": list(ended.reasons)}
         logger.info("TES task %s ended as %s, exit code %s", task_id, ended.state, ended.exit_code)
         return self._exit_code(ended)
@@ -175,41 +143,9 @@ class TesContainer(TaskContainer):
     def _create(self, call: CallFacts, digest: str, logger: logging.Logger, terminating: Callable[[], bool]) -> str:
         if needs_script_file(call):
             call.script.write_text(call.command, encoding="utf-8")
-        try:
-            key = create_key(call, digest)
-            task_id = self._own_session.client.create(task_document(call, digest), key, terminating)
-        except (Refused, Unreachable) as error:
-            if terminating():
-                raise Terminated() from error
-            raise TaskLost(f"the task could not be handed to TES: {error}") from error
+        task_id = self._own_session.create(task_document(call, digest), create_key(call, digest), terminating)
         logger.info("TES task %s created", task_id)
         return task_id
-
-    def _wait(self, task_id: str, terminating: Callable[[], bool]) -> str:
-        while not terminating():
-            if state := self._own_session.watch.end(task_id, 1.0):
-                return state
-        self._cancel(task_id)
-        raise Terminated()
-
-    def _cancel(self, task_id: str) -> None:
-        deadline = time.monotonic() + CANCEL_WAIT_S
-        try:
-            self._own_session.client.cancel(task_id)
-        except (Refused, Unreachable) as error:
-            # The run's end is swept by its engine, which cancels what is left.
-            logging.getLogger("wesgate").warning("TES task %s could not be canceled: %s", task_id, error)
-            return
-        while time.monotonic() < deadline and not self._own_session.watch.end(task_id, 1.0):
-            pass
-
-    def _read_end(self, task_id: str, state: str) -> Ended:
-        if state == GONE:
-            raise TaskLost(f"task {task_id}: TES does not know it any more, or no longer talks to this run")
-        try:
-            return read_end(self._own_session.client.get(task_id, "FULL"))
-        except (Refused, Unreachable) as error:
-            raise TaskLost(f"task {task_id} ended as {state}, and its log cannot be read: {error}") from error
 
     def _output_dir(self) -> str:
         """Where this attempt's outputs are: below the earlier head's directory when its task was adopted."""

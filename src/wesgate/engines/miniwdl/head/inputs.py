@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import WDL
 
+from wesgate.core.spec import Store
+from wesgate.core.stores import store_for
 from wesgate.worker.files.places import READABLE, is_kept
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -24,12 +26,14 @@ Bindings: TypeAlias = WDL.Env.Bindings[WDL.Value.Base]
 @dataclass(frozen=True, slots=True)
 class Places:
     """The directory of the run's attachments, the roots below which input files may lie, what else came along with the
-    run (a bundle, a repository), and its owner's directory, where the service keeps records, too."""
+    run (a bundle, a repository), its owner's directory, where the service keeps records, too, and the stores of
+    objects."""
 
     attachments: Path
     roots: tuple[Path, ...]
     trees: tuple[Path, ...] = ()
     own: str = ""
+    stores: tuple[Store, ...] = ()
 
     def covering(self, path: Path) -> Path | None:
         """The root that this path lies below once all links are followed."""
@@ -68,10 +72,10 @@ def bind_inputs(params: Mapping[str, Any], exe: Exe, places: Places) -> Bindings
 
 
 def place_input(value: WDL.Value.File | WDL.Value.Directory, places: Places) -> str:
-    """The absolute path (or http(s) URL) of one input; raises `InputError` with the reason why it may not be used."""
+    """The absolute path (or the URL) of one input; raises `InputError` with the reason why it may not be used."""
     directory = isinstance(value, WDL.Value.Directory)
     given = str(value.value)
-    if given.startswith(_WEB) and not directory:
+    if store_for(given, places.stores) or (given.startswith(_WEB) and not directory):
         return given
     path = _local_path(given, places)
     root = places.covering(path)
@@ -94,7 +98,8 @@ def _local_path(given: str, places: Places) -> Path:
         given = unquote(urlsplit(given).path)
     elif _SCHEME.match(given) and "://" in given:
         raise WDL.Error.InputError(
-            f"input {given} cannot be fetched: give an http or https URL of a file, or a path of a file or directory"
+            f"input {given} cannot be fetched: give an http or https URL of a file, one of a store of this site, or a "
+            "path of a file or directory"
         )
     # A relative path means what came along. `..` is not collapsed by pathlib: links are followed first.
     paths = [folder / given for folder in (places.attachments, *places.trees)]

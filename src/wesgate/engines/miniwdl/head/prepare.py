@@ -31,7 +31,8 @@ class Prepared:
         """Where the files among the inputs are sought; `params` was called before."""
         run = self.sources.run
         roots = (Path(self.plan.owner_directory), *map(Path, self.plan.settings.roots))
-        return Places(run / "attachments", roots, trees(self.workflow.arrived, run), self.plan.owner_directory)
+        trees_there, stores = trees(self.workflow.arrived, run), self.plan.settings.stores
+        return Places(run / "attachments", roots, trees_there, self.plan.owner_directory, stores)
 
 
 def prepare(directory: Path, plan: HeadPlan, stop: Callable[[], bool]) -> Prepared:

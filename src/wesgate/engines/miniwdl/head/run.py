@@ -20,10 +20,12 @@ from wesgate.engines.miniwdl import addresses
 from wesgate.engines.miniwdl.config import HeadPlan, RunOptions, miniwdl_options, run_options
 from wesgate.engines.miniwdl.head.calls import Reuse, RunCache, calls_known
 from wesgate.engines.miniwdl.head.complaints import explain
-from wesgate.engines.miniwdl.head.container import Session, TesContainer
+from wesgate.engines.miniwdl.head.container import TesContainer
 from wesgate.engines.miniwdl.head.inputs import bind_inputs
+from wesgate.engines.miniwdl.head.objects import Objects
 from wesgate.engines.miniwdl.head.outputs import Laying, clear, keep
 from wesgate.engines.miniwdl.head.prepare import prepare
+from wesgate.engines.miniwdl.head.session import Session
 from wesgate.engines.miniwdl.head.tes.adopt import Adoptable
 from wesgate.engines.miniwdl.head.tes.client import TesClient
 from wesgate.engines.miniwdl.head.tes.request import RUN_TAG
@@ -39,6 +41,7 @@ HEED_S = 0.5
 """The longest that a signal to stop may go unheeded."""
 
 Download = Generator[dict[str, Any], dict[str, Any], None]
+Downloader = Callable[..., Download]
 
 
 def run_workflow(directory: Path, plan: HeadPlan, head_attempt: str) -> Result:
@@ -71,9 +74,10 @@ def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callab
     places = prepared.places()
     inputs = bind_inputs(params, exe, places)
     cfg = config.Loader(logging.getLogger("wesgate"), filenames=[], overrides=miniwdl_options(plan, options))
-    # The entry points for this would also serve every other miniwdl of the same installation.
-    cfg._downloaders = (downloaders(downloads), {})  # type: ignore[attr-defined]  # its cache
     TesContainer.session = session = open_session(directory, plan, options, head_attempt)
+    objects = Objects(session, plan.settings.stores, session.image(plan.settings.default_image), terminating)
+    # The entry points for this would also serve every other miniwdl of the same installation.
+    cfg._downloaders = downloaders(downloads, objects)  # type: ignore[attr-defined]  # its cache
     attempt_directory = directory / head_attempt
     clear(directory)
     teller = Teller(session.client, plan.run_id, attempt_directory, terminating)
@@ -103,10 +107,18 @@ def open_session(directory: Path, plan: HeadPlan, options: RunOptions, head_atte
     )
 
 
-def downloaders(downloads: Downloads) -> dict[str, Callable[..., Download]]:
-    """What miniwdl shall do for a File that is a URL. Its own downloaders would run tasks in images of their own."""
+def downloaders(downloads: Downloads, objects: Objects) -> tuple[dict[str, Downloader], dict[str, Downloader]]:
+    """What miniwdl shall do for a File and for a Directory that is a URL, by its scheme. Its own downloaders would run
+    tasks in images of their own."""
 
-    def localize(_cfg: config.Loader, _logger: logging.Logger, uri: str, **_: Any) -> Download:
-        yield {"outputs": {"file": str(downloads.file(uri))}}
+    def file(_cfg: config.Loader, _logger: logging.Logger, uri: str, **_: Any) -> Download:
+        found = objects.bring(uri) if is_object(uri) else downloads.file(uri)
+        yield {"outputs": {"file": str(found)}}
 
-    return {"http": localize, "https": localize}
+    def directory(_cfg: config.Loader, _logger: logging.Logger, uri: str, **_: Any) -> Download:
+        yield {"outputs": {"directory": str(objects.bring(uri, directory=True))}}
+
+    def is_object(uri: str) -> bool:
+        return objects.has(uri) or not uri.startswith(("http://", "https://"))
+
+    return dict.fromkeys({"http", "https", *objects.schemes}, file), dict.fromkeys(objects.schemes, directory)
