@@ -173,7 +173,8 @@ async def test_a_host_that_is_not_public_is_not_asked(client: httpx.AsyncClient,
 
 
 NAMES = ["../x", "a/../x", "/x", "a//x", "..\\x", "a\\x", ".", "..", "a/.", "x\x7f", "a" * 300, "x.", " x",
-         "a/" * 40 + "x", "x\u202egnp.exe", "C:x", "%2e%2e%2fx", "%2E%2e", "a%5cx", "CON", "a/nul.txt", "Com1"]  # fmt: skip
+         "a/" * 40 + "x", "x\u202egnp.exe", "C:x", "%2e%2e%2fx", "%2E%2e", "a%5cx", "CON",
+         "a/nul.txt", "Com1"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
