@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -47,21 +47,24 @@ Downloader = Callable[..., Download]
 def run_workflow(directory: Path, plan: HeadPlan, head_attempt: str) -> Result:
     """Run to the end; whatever happens is in the result. Call it on the main thread: it takes the signals."""
     log = logging.getLogger("wesgate")
+    results: list[Result] = []
 
-    def run() -> Result:
+    def run() -> None:
         try:
-            return _run(directory, plan, head_attempt, terminating)
+            results.append(_run(directory, plan, head_attempt, terminating))
         except Exception as error:  # what miniwdl may raise has no end, and each must end the run with its reason
             log.debug("the run failed", exc_info=True)
-            return explain(error, Path(directory))
+            results.append(explain(error, Path(directory)))
 
-    with TerminationSignalFlag(log) as terminating, ThreadPoolExecutor(1, "run") as pool:
-        running = pool.submit(run)
+    with TerminationSignalFlag(log) as terminating:
+        running = threading.Thread(target=run, name="run", daemon=True)
+        running.start()
         # A signal that comes just before a wait begins, or to another thread, does not end the wait; only the main
         # thread takes signals, and miniwdl's waits have no limit.
-        while not wait([running], HEED_S).done:
-            pass
-        return running.result()
+        while running.is_alive():
+            running.join(HEED_S)
+    # Where there is no memory left, not even that can be put into words, and the thread just ends.
+    return results[0] if results else explain(MemoryError(), Path(directory))
 
 
 def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callable[[], bool]) -> Result:
