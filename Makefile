@@ -34,8 +34,8 @@ demo: setup ## set everything up, run a workflow through a service, show what ca
 serve: setup ## run a service; ARGS="--port 9000 ..." for its options
 	$(BIN)/wesgate serve $(ARGS)
 
-test: setup ## run the tests; ARGS="-k name ..." for some of them
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## run the tests, two files at a time; ARGS="-k name ..." for some of them
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: setup ## format, lint, types, import directions, drift of the generated pages
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ from wesgate.db import embedded, migrate, owners
 from wesgate.db.session import Database
 
 IN_CI = os.environ.get("CI") == "true"
-TEMPLATE = "wesgate_template"
+TEMPLATE = f"wesgate_template_{os.getpid()}"  # of this process: others may run tests at the same time
 
 # A script that starts the tests in its background has SIGINT ignored in them, and so in all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,14 +53,15 @@ async def embedded_url(short_tmp: Path) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def system_url() -> str:
+async def system_url() -> AsyncIterator[str]:
     """A template database on the machine's own Postgres, as `psql` finds it."""
     url = _system_postgres()
     if url is None:
         missing("a Postgres that psql finds")
         raise AssertionError
     await _make_template(url)
-    return url
+    yield url
+    await _execute(url, f"DROP DATABASE {TEMPLATE} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -109,7 +110,6 @@ class _copy:  # noqa: N801  # reads as a statement: `async with _copy(url)`
 
 
 async def _make_template(url: str) -> None:
-    await _execute(url, f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
     await _execute(url, f"CREATE DATABASE {TEMPLATE}")
     template = Database(_with_name(url, TEMPLATE))
     await migrate.upgrade(template)
