@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.service import Service
+from wesgate.db.session import Database
 
 
 @pytest.fixture
@@ -28,3 +29,10 @@ def service(data: Path) -> Iterator[Service]:
         made.stop()
     if made.process is not None and made.process.returncode != 0:
         Service(data).start().stop()  # it was killed: only a clean stop ends the database
+
+
+@pytest.fixture
+def quick(service: Service, database: Database) -> Service:
+    """A service that starts sooner: with a database of this test's own, on a Postgres that does not die with it."""
+    service.settings["database_url"] = database.engine.url.render_as_string(hide_password=False)
+    return service

@@ -99,13 +99,6 @@ def asked(ask: Callable[[], httpx.Response]) -> None:
         ask()
 
 
-@pytest.fixture
-def quick(service: Service, database: Database) -> Service:
-    """A service that starts sooner: with a database of this test's own, on a Postgres that does not die with it."""
-    service.settings["database_url"] = database.engine.url.render_as_string(hide_password=False)
-    return service
-
-
 async def attempts(database: Database, lane: str) -> int:
     """How many attempts the latest task of a lane has had."""
     statement = "SELECT max(number) FROM attempts JOIN tasks ON tasks.id = row_id WHERE lane = $1"

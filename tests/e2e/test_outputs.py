@@ -16,7 +16,8 @@ import pytest
 from tests.doubles import stores
 from tests.doubles.stores import Ware
 from tests.e2e.service import PATIENCE_S, Service, gone
-from wesgate.db.session import Database
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 WES = "/ga4gh/wes/v1/runs"
 
@@ -69,12 +70,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
             with stores.azurite(tmp_path) as endpoint:
                 ware = stores.az(endpoint)
                 yield Place(ware.url("out"), told(ware), ware)
-
-
-@pytest.fixture(autouse=True)
-async def quick(service: Service, database: Database) -> None:
-    """The service starts sooner with a database that is there already."""
-    service.settings["database_url"] = database.engine.url.render_as_string(hide_password=False)
 
 
 def run(service: Service, workflow: str, params: dict[str, Any] | None = None, **asked: str) -> str:
