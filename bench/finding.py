@@ -21,7 +21,7 @@ import asyncpg
 from bench.measure import Row, by_turns
 from bench.running import dsn_of, migrate, started
 from wesgate.api.paging import Pager
-from wesgate.db.filters import Filter
+from wesgate.db.lists.filters import Filter
 
 ROUNDS = 3
 PAGES = 40

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import missing
-from wesgate.db import place
+from wesgate.db.embedded import place
 
 NAME = "nobody"
 

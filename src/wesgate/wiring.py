@@ -61,7 +61,7 @@ def prepare(settings: Settings) -> None:
     _check_known("wes.client", settings.wes.client, wes_clients.BY_NAME)
     try:
         failpoints.arm(settings.failpoints)
-        # As `db.place` makes it: under root, the embedded Postgres runs as another user and must pass.
+        # As `db.embedded.place` makes it: under root, the embedded Postgres runs as another user and must pass.
         settings.data.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         settings.files_root.mkdir(mode=0o700, parents=True, exist_ok=True)  # whose files these are, nobody else reads
     except ValueError as error:

@@ -22,7 +22,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import ordinary
 from wesgate.core.errors import Misconfigured
-from wesgate.db import embedded, place
+from wesgate.db import embedded
+from wesgate.db.embedded import place, server
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="shows what root does")
 
@@ -109,7 +110,7 @@ def postmaster(home: Path) -> int:
 
 def is_running(home: Path) -> bool:
     with (home / "server.lock").open() as lock:
-        return not embedded._take(lock.fileno())
+        return not server._take(lock.fileno())
 
 
 async def ask(postgres: embedded.EmbeddedPostgres, sql: str) -> object:
@@ -150,11 +151,11 @@ async def test_the_last_process_out_stops_the_server(made: Path, holders: list[a
     holders.append(await holding(made))
     url = await line_of(holders[0])
     async with await embedded.start(made) as postgres:
-        server = postmaster(postgres.home)
+        serving = postmaster(postgres.home)
         assert postgres.url == url
         await let_go(holders[0])
         assert await ask(postgres, "SELECT 1") == 1
-        assert postmaster(postgres.home) == server
+        assert postmaster(postgres.home) == serving
     assert not is_running(made / "postgres")
 
 
@@ -197,22 +198,22 @@ async def test_a_killed_process_leaves_a_server_that_the_next_start_adopts(
 ) -> None:
     holders.append(await holding(made))
     await line_of(holders[0])
-    server = postmaster(made / "postgres")
+    serving = postmaster(made / "postgres")
     holders[0].kill()
     await holders[0].wait()
     async with await embedded.start(made) as postgres:
-        assert postmaster(postgres.home) == server
+        assert postmaster(postgres.home) == serving
     assert not is_running(made / "postgres")
 
 
 async def test_a_killed_postmaster_is_started_again_with_all_that_was_committed(made: Path) -> None:
     killed = await embedded.start(made)
     await ask(killed, "CREATE TABLE kept AS SELECT 42 AS answer")
-    server = postmaster(killed.home)
-    os.kill(server, signal.SIGKILL)
+    serving = postmaster(killed.home)
+    os.kill(serving, signal.SIGKILL)
     async with await embedded.start(made) as postgres:
         assert await ask(postgres, "SELECT answer FROM kept") == 42
-        assert postmaster(postgres.home) != server
+        assert postmaster(postgres.home) != serving
         await killed.close()
         assert await ask(postgres, "SELECT 1") == 1
 

@@ -10,9 +10,10 @@ from tests.builders import HELLO, a_new_task, execute
 from wesgate.core.owner import Caller, Owner
 from wesgate.core.spec import Kind
 from wesgate.core.states import State
-from wesgate.db import owners, pages, tasks
-from wesgate.db.filters import Filter, conditions, where
-from wesgate.db.pages import SAMPLE
+from wesgate.db import owners, tasks
+from wesgate.db.lists import pages
+from wesgate.db.lists.filters import Filter, conditions, where
+from wesgate.db.lists.pages import SAMPLE
 from wesgate.db.session import Database
 
 NAMES = ["", "a", "a%", "a_", "ab", "a\uffff", "a\U0010ffff", "b", "\ud7ff", "\ue000", "\U0010ffff", "é", "e\u0301",

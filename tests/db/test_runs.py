@@ -20,8 +20,8 @@ from wesgate.core.owner import Caller, Owner
 from wesgate.core.states import State
 from wesgate.db import owners, runs
 from wesgate.db.counts import Counts
-from wesgate.db.filters import Filter
-from wesgate.db.pages import NEWEST
+from wesgate.db.lists.filters import Filter
+from wesgate.db.lists.pages import NEWEST
 from wesgate.db.rows import Place
 from wesgate.db.session import Database
 from wesgate.ga4gh.finding import searched

@@ -21,7 +21,7 @@ from wesgate.core.paths import OUTPUTS_LISTING
 from wesgate.core.spec import DeleteAfter
 from wesgate.core.states import State
 from wesgate.db import settle, tasks
-from wesgate.db.filters import Filter
+from wesgate.db.lists.filters import Filter
 from wesgate.db.runs import page
 from wesgate.db.session import Database
 from wesgate.reconcile.removal import Interrupted, remove

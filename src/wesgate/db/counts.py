@@ -10,7 +10,7 @@ from uuid import UUID
 
 from wesgate.core.owner import Owner
 from wesgate.db import runs
-from wesgate.db.filters import Filter
+from wesgate.db.lists.filters import Filter
 from wesgate.db.session import Database
 
 LARGE = 10_000

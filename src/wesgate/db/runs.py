@@ -15,8 +15,9 @@ from wesgate.core import codec
 from wesgate.core.owner import Caller, Owner
 from wesgate.core.report import RunReport
 from wesgate.core.spec import Kind
-from wesgate.db import pages, rows
-from wesgate.db.filters import Filter, where
+from wesgate.db import rows
+from wesgate.db.lists import pages
+from wesgate.db.lists.filters import Filter, where
 from wesgate.db.rows import Place
 from wesgate.db.session import Database
 from wesgate.ga4gh import finding

@@ -17,7 +17,7 @@ from wesgate.core.owner import Caller, Owner
 from wesgate.core.spec import Lane
 from wesgate.core.states import State
 from wesgate.db import rows
-from wesgate.db.filters import Filter, conditions
+from wesgate.db.lists.filters import Filter, conditions
 from wesgate.db.rows import Place
 from wesgate.db.session import Database
 from wesgate.ga4gh.parameters import Terms

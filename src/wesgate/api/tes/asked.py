@@ -14,7 +14,7 @@ from wesgate.api.tes import places
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.owner import Caller
 from wesgate.core.states import State
-from wesgate.db.filters import Filter
+from wesgate.db.lists.filters import Filter
 from wesgate.db.tasks import NewTask
 from wesgate.ga4gh import tes
 from wesgate.ga4gh.dialects import Asking

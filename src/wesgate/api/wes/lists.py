@@ -14,7 +14,7 @@ from wesgate.api.wes.clients import client_of
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.states import State
 from wesgate.db import runs
-from wesgate.db.filters import Filter
+from wesgate.db.lists.filters import Filter
 from wesgate.ga4gh import finding, wes
 
 router = APIRouter(tags=["WES"])

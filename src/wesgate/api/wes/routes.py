@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from wesgate.api.auth import person
 from wesgate.api.dependencies import base_url, context, row_id, send
-from wesgate.api.wes import cached, events, lists, outputs, streams, submit
+from wesgate.api.wes import cached_calls, events, lists, outputs, streams, submit
 from wesgate.api.wes import tasks as tasks_of
 from wesgate.api.wes.clients import client_of
 from wesgate.core.failpoints import failpoint
@@ -66,4 +66,4 @@ async def cancel_run(request: Request, run_id: str) -> Response:
 
 router.routes[:0] = lists.router.routes  # /runs/counts is no run
 router.routes += [*submit.router.routes, *tasks_of.router.routes, *streams.router.routes]
-router.routes += [*events.router.routes, *outputs.router.routes, *cached.router.routes]
+router.routes += [*events.router.routes, *outputs.router.routes, *cached_calls.router.routes]

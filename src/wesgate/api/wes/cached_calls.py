@@ -13,8 +13,8 @@ from wesgate.api.auth import caller
 from wesgate.api.body import read_json, worked_out
 from wesgate.api.dependencies import context, row_id, send
 from wesgate.core.errors import NotPermitted
-from wesgate.db import cached
-from wesgate.db.cached import CachedCall
+from wesgate.db import cached_calls
+from wesgate.db.cached_calls import CachedCall
 from wesgate.ga4gh import strict
 from wesgate.ga4gh.views import timestamp
 from wesgate.ga4gh.wes import FROM_CACHE
@@ -50,7 +50,7 @@ async def tell_cached_calls(request: Request, run_id: str) -> Response:
     body = await read_json(request)
     sent = await worked_out(len(body), lambda: _read(body))
     now = timestamp(datetime.now(UTC))
-    await cached.record(context(request).database, who, [_row(wanted, call, now) for call in sent.calls])
+    await cached_calls.record(context(request).database, who, [_row(wanted, call, now) for call in sent.calls])
     return send({})
 
 

@@ -33,7 +33,7 @@ import asyncpg
 from sqlalchemy import URL
 
 from wesgate.core.errors import Misconfigured, Unavailable, WesgateError
-from wesgate.db.place import MAJOR, SYSTEM, Place, record, run, settle
+from wesgate.db.embedded.place import MAJOR, SYSTEM, Place, record, run, settle
 
 log = logging.getLogger(__name__)
 

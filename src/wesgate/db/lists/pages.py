@@ -6,7 +6,7 @@ from typing import LiteralString
 
 from asyncpg import Record
 
-from wesgate.db.filters import Where
+from wesgate.db.lists.filters import Where
 from wesgate.db.session import Database
 
 NEWEST = 5_000
