@@ -15,6 +15,7 @@ import uvicorn
 from wesgate import wiring
 from wesgate.api.dependencies import Context
 from wesgate.app import create_app
+from wesgate.cli.operators.protocol import BoundedProtocol
 from wesgate.core.errors import Unavailable, WesgateError
 from wesgate.settings import Settings, environment
 from wesgate.storage.target import bracketed
@@ -86,7 +87,12 @@ class Answering(uvicorn.Server):
         app = create_app(context, body_bytes=settings.limits.body_bytes)
         super().__init__(
             uvicorn.Config(
-                app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+                app,
+                http=BoundedProtocol,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
             )
         )
         self.up = asyncio.Event()
