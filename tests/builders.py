@@ -1,7 +1,9 @@
-"""Rows to test with: saved, and returned as the database has them."""
+"""Rows to test with: saved, and returned as the database has them; and what becomes of them."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +14,7 @@ from wesgate.core.backend import Handle
 from wesgate.core.decide import Phase, Row
 from wesgate.core.owner import Caller
 from wesgate.core.spec import Kind, Lane
-from wesgate.core.states import State
+from wesgate.core.states import TERMINAL, State
 from wesgate.db import runs, tasks
 from wesgate.db.session import Database
 from wesgate.ga4gh.parameters import Terms
@@ -51,6 +53,32 @@ async def a_run(database: Database, caller: Caller, **changes: Any) -> UUID:
     document = {"workflow_type": "WDL", "workflow_type_version": "1.0", "workflow_url": "main.wdl", "tags": {}}
     whole = {"id": uuid4(), "backend": "fake", "document": document, "directory": "somewhere"}
     return await runs.create(database, caller.owner, runs.NewRun(**{**whole, **changes}))
+
+
+async def an_attempt(
+    database: Database, kind: Kind, row: UUID | str, report: Mapping[str, Any] | None = None, number: int = 1
+) -> None:
+    """An attempt at a row, or another report of the same."""
+    await execute(
+        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, :number, :kind, CAST(:r AS json)) "
+        "ON CONFLICT (row_id, number) DO UPDATE SET report = EXCLUDED.report",
+        id=row, number=number, kind=kind, r=None if report is None else json.dumps(report),
+    )  # fmt: skip
+
+
+async def become(database: Database, kind: Kind, row: UUID | str, state: str, detail: str = "") -> None:
+    """A change of state that the database allows, with all that follows from it."""
+    statement = f"UPDATE {kind}s SET state = :state, detail = :detail WHERE id = :id"
+    await execute(database, statement, state=state, detail=detail, id=row)
+
+
+async def put(database: Database, kind: Kind, row: UUID | str, state: str) -> None:
+    """Any state, also one that no row here comes to: the database's rules are not asked, and nothing follows."""
+    ended = "now()" if state in TERMINAL else "NULL"
+    statement = f"UPDATE {kind}s SET state = :state, ended_at = {ended}, due_at = NULL WHERE id = :id"
+    async with database.transaction() as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers
+        await connection.execute(text(statement), {"state": state, "id": row})
 
 
 async def execute(database: Database, statement: str, **values: Any) -> None:

@@ -169,9 +169,8 @@ async def reconciler(settings: Settings, opened: Database, environment: Mapping[
             Charge(Kind.TASK, LOCAL, executor, _task_spec(settings), _capacities(settings.executors.local.slots)),
             Charge(Kind.RUN, MINIWDL, engine, _run_spec(settings)),
         ]
-        yield Reconciler(
-            opened, charges, wake_dir, settings.files_root, _courier(settings, opened), _settler(settings, opened)
-        )
+        chores = (_courier(settings, opened), _settler(settings, opened))
+        yield Reconciler(opened, charges, wake_dir, settings.files_root, chores)
     finally:
         await executor.close()
 

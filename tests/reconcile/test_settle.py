@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from contextlib import suppress
 from datetime import timedelta
@@ -14,11 +13,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from tests.builders import a_new_task, a_run, execute, scalar
+from tests.builders import a_new_task, a_run, an_attempt, become, execute, scalar
 from wesgate.core.failpoints import FailpointRaised, arm
 from wesgate.core.owner import Caller
-from wesgate.core.paths import OUTPUTS_LISTING
-from wesgate.core.spec import DeleteAfter
+from wesgate.core.paths import CACHE, CACHE_ENTRIES, OUTPUTS_LISTING
+from wesgate.core.spec import DeleteAfter, Kind
 from wesgate.core.states import State
 from wesgate.db import settle, tasks
 from wesgate.db.lists.filters import Filter
@@ -61,7 +60,7 @@ class Run:
             statement = "UPDATE tasks SET state = CASE state WHEN 'CANCELING' THEN 'CANCELED' ELSE 'COMPLETE' END"
             await execute(self.database, f"{statement} WHERE id = :id", id=self.task_id)
         for step in [State.CANCELING, state] if state is State.CANCELED else [state]:
-            await execute(self.database, "UPDATE runs SET state = :state WHERE id = :id", state=step, id=self.id)
+            await become(self.database, Kind.RUN, self.id, step)
 
     async def age(self, by: timedelta) -> None:
         statement = (
@@ -140,6 +139,32 @@ async def test_all_files_go_when_they_were_kept_for_long_enough(
     assert [one.state for one in await page(database, caller.owner, Filter(), None, 9)] == ["COMPLETE"] * 2
 
 
+async def test_what_a_run_put_into_the_cache_of_calls_goes_with_it(
+    database: Database, caller: Caller, tmp_path: Path
+) -> None:
+    run = await made(database, tmp_path, caller)
+    cache = run.folder.parent / CACHE
+    fill(cache, ["t/mine/1.json", "t/other/1.json", "x.json"])
+    (run.folder / CACHE_ENTRIES).write_text("t/mine/1\n../calls/t/other/1\nt/gone/1\n\n/etc/passwd\nx\n")
+    await run.end()
+    await run.age(DAYS + timedelta(seconds=1))
+    await Settler(database, tmp_path, DAYS).sweep()
+    assert left(cache) == {"t/other/1.json", "x.json"}
+    assert not run.folder.exists()
+
+
+async def test_a_pipe_in_the_place_of_names_is_not_waited_for(
+    database: Database, caller: Caller, tmp_path: Path
+) -> None:
+    run = await made(database, tmp_path, caller)
+    os.mkfifo(run.folder / CACHE_ENTRIES)
+    await run.end()
+    await run.age(DAYS + timedelta(seconds=1))
+    async with asyncio.timeout(20):
+        await Settler(database, tmp_path, DAYS).sweep()
+    assert not run.folder.exists()
+
+
 async def test_what_tells_of_outputs_is_removed_before_them(database: Database, caller: Caller, tmp_path: Path) -> None:
     run = await made(database, tmp_path, caller)
     await run.end()
@@ -169,9 +194,7 @@ async def test_a_run_is_found_by_its_outputs_once_it_is_settled(
     database: Database, caller: Caller, tmp_path: Path
 ) -> None:
     run = await made(database, tmp_path, caller)
-    report = json.dumps({"outputs": {"w.x": "/files/sample_12.bam"}})
-    statement = "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'run', CAST(:report AS json))"
-    await execute(database, statement, id=run.id, report=report)
+    await an_attempt(database, Kind.RUN, run.id, {"outputs": {"w.x": "/files/sample_12.bam"}})
     await run.end()
     await Settler(database, tmp_path).sweep()
     found = await scalar(database, "SELECT id FROM runs WHERE words @@ to_tsquery('simple', 'sample & 12 & bam')")

@@ -12,11 +12,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.builders import a_run, execute, scalar
+from tests.builders import a_run, become, execute, scalar
 from tests.doubles.receiver import Answer, Receiver, endless, never, receiving, status
 from tests.reconcile.loops import charge, running
 from wesgate.core.failpoints import arm
 from wesgate.core.owner import Caller, Owner
+from wesgate.core.spec import Kind
 from wesgate.db import history, owners, webhooks
 from wesgate.db.session import Database
 from wesgate.db.webhooks import Webhook
@@ -33,13 +34,10 @@ LEASE = timedelta(seconds=30)
 
 
 @pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def quickly(monkeypatch: pytest.MonkeyPatch, no_proxy: None) -> None:
     """What failed is told again soon, and no proxy stands between."""
     monkeypatch.setattr(telling, "FIRST_REST_S", 0.05)
     monkeypatch.setattr(telling, "SWEEP_EVERY_S", 0.05)
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture
@@ -52,10 +50,6 @@ async def a_webhook(database: Database, owner: Owner, url: str, *states: str) ->
     webhook = Webhook(uuid4(), url, states)
     await webhooks.create(database, owner, webhook, SECRET)
     return webhook.id
-
-
-async def become(database: Database, run: UUID, state: str) -> None:
-    await execute(database, "UPDATE runs SET state = :state, detail = 'why' WHERE id = :id", state=state, id=run)
 
 
 def a_courier(database: Database, network: Network = LOCAL, **settings: Any) -> Courier:
@@ -112,7 +106,7 @@ async def test_only_what_was_asked_for_is_told_and_only_of_ones_own(
     run, theirs = await a_run(database, caller), await a_run(database, stranger)
     for state in ("INITIALIZING", "RUNNING", "COMPLETE"):
         for one in (run, theirs):
-            await become(database, one, state)
+            await become(database, Kind.RUN, one, state)
     async with delivering(a_courier(database)):
         sent = await receiver.several(2)
         await until(database, WAITING, 0)
@@ -126,7 +120,7 @@ async def test_changes_of_a_run_are_told_in_their_order_though_one_of_them_fails
     await a_webhook(database, caller.owner, receiver.url)
     run = await a_run(database, caller)
     for state in ("INITIALIZING", "RUNNING", "COMPLETE"):
-        await become(database, run, state)
+        await become(database, Kind.RUN, run, state)
     receiver.answers = [status(204), status(500), status(400)]
     async with delivering(a_courier(database), a_courier(database)):
         sent = await receiver.several(6)
@@ -136,12 +130,11 @@ async def test_changes_of_a_run_are_told_in_their_order_though_one_of_them_fails
     assert len({one.headers["webhook-id"] for one in sent[1:4]}) == 1
 
 
-async def test_several_couriers_tell_each_change_once(any_database: Database) -> None:
-    caller = Caller(await owners.ensure(any_database, "test", "somebody"))
+async def test_several_couriers_tell_each_change_once(any_database: Database, somebody: Caller) -> None:
     async with receiving() as receiver:
-        await a_webhook(any_database, caller.owner, receiver.url)
+        await a_webhook(any_database, somebody.owner, receiver.url)
         for _ in range(30):
-            await a_run(any_database, caller)
+            await a_run(any_database, somebody)
         async with delivering(*(a_courier(any_database) for _ in range(3))):
             sent = await receiver.several(30)
             await until(any_database, WAITING, 0)
@@ -150,7 +143,7 @@ async def test_several_couriers_tell_each_change_once(any_database: Database) ->
 
 async def test_the_database_wakes_the_loop(database: Database, caller: Caller, receiver: Receiver) -> None:
     await a_webhook(database, caller.owner, receiver.url)
-    loops = Reconciler(database, [charge(FakeExecutor())], None, courier=a_courier(database))
+    loops = Reconciler(database, [charge(FakeExecutor())], None, chores=[a_courier(database)])
     async with running(loops):
         for _ in range(2):  # for the second, the loop has gone to sleep before
             run = await a_run(database, caller)
@@ -209,7 +202,7 @@ async def test_a_receiver_that_is_gone_is_told_nothing_more(
 ) -> None:
     await a_webhook(database, caller.owner, receiver.url)
     for _ in range(2):
-        await become(database, await a_run(database, caller), "RUNNING")
+        await become(database, Kind.RUN, await a_run(database, caller), "RUNNING")
     receiver.otherwise = status(410)
     async with delivering(a_courier(database)):
         await until(database, "SELECT count(*) FROM webhooks", 0)
@@ -266,10 +259,10 @@ async def test_nothing_is_sent_to_an_address_that_became_private(
 
 async def test_a_delivery_is_claimed_by_one_until_its_lease_runs_out(
     any_database: Database,
+    somebody: Caller,
 ) -> None:
-    caller = Caller(await owners.ensure(any_database, "test", "somebody"))
-    await a_webhook(any_database, caller.owner, "https://example.org")
-    await a_run(any_database, caller)
+    await a_webhook(any_database, somebody.owner, "https://example.org")
+    await a_run(any_database, somebody)
     (mine,) = await webhooks.claim(any_database, [], 5, 5, LEASE)
     assert await webhooks.claim(any_database, [], 5, 5, LEASE) == []
     assert (await webhooks.next_due(any_database, [])) == pytest.approx(30, abs=5)
@@ -282,7 +275,7 @@ async def test_a_delivery_is_claimed_by_one_until_its_lease_runs_out(
 async def test_a_claim_takes_its_share_of_each_that_is_not_busy(database: Database, caller: Caller) -> None:
     busy, free = [await a_webhook(database, caller.owner, "https://example.org") for _ in range(2)]
     for _ in range(5):
-        await become(database, await a_run(database, caller), "RUNNING")
+        await become(database, Kind.RUN, await a_run(database, caller), "RUNNING")
     found = await webhooks.claim(database, [busy], 3, 9, LEASE)
     assert [(one.webhook_id, one.state) for one in found] == [(free, "QUEUED")] * 3
     assert len(await webhooks.claim(database, [], 3, 4, LEASE)) == 4
@@ -335,14 +328,14 @@ async def test_a_stop_breaks_off_and_whoever_comes_next_tells_at_once(
 
 async def test_a_webhook_that_is_removed_disturbs_no_change_that_is_under_way(
     any_database: Database,
+    somebody: Caller,
 ) -> None:
-    caller = Caller(await owners.ensure(any_database, "test", "somebody"))
-    webhook = await a_webhook(any_database, caller.owner, "https://example.org")
-    run = await a_run(any_database, caller)
+    webhook = await a_webhook(any_database, somebody.owner, "https://example.org")
+    run = await a_run(any_database, somebody)
     async with any_database.transaction() as connection:
         await connection.exec_driver_sql(f"UPDATE runs SET state = 'RUNNING' WHERE id = '{run}'")
-        await webhooks.remove(any_database, caller.owner, webhook)
-        await become(any_database, await a_run(any_database, caller), "RUNNING")
+        await webhooks.remove(any_database, somebody.owner, webhook)
+        await become(any_database, Kind.RUN, await a_run(any_database, somebody), "RUNNING")
         sweeping = asyncio.create_task(webhooks.sweep(any_database))
         await asyncio.sleep(0.2)
         assert not sweeping.done()
@@ -350,7 +343,7 @@ async def test_a_webhook_that_is_removed_disturbs_no_change_that_is_under_way(
     async with asyncio.timeout(60):  # others may use the same Postgres
         while await scalar(any_database, "SELECT count(*) FROM webhooks"):
             await webhooks.sweep(any_database)
-    assert (await webhooks.listed(any_database, caller.owner), await scalar(any_database, WAITING)) == ([], 0)
+    assert (await webhooks.listed(any_database, somebody.owner), await scalar(any_database, WAITING)) == ([], 0)
 
 
 async def test_a_webhook_is_deleted_only_when_nobody_can_have_seen_it(

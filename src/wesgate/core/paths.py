@@ -34,3 +34,6 @@ INCOMING = ".incoming"
 
 OUTPUTS, OUTPUTS_LISTING = "outputs", "outputs.json"
 """The outputs of a run that succeeded, in its directory, and what tells of each."""
+
+CACHE, CACHE_ENTRIES = "cache/calls", "cache-entries"
+"""The cache of calls, in an owner's directory, and, in a run's, the names of the entries that it made there."""

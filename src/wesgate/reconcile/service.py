@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
@@ -19,8 +20,6 @@ from wesgate.db.session import Database
 from wesgate.reconcile.kernel import BATCH, Charge, sweep
 from wesgate.reconcile.orphans import remove_orphans
 from wesgate.reconcile.presence import Presence, new_name
-from wesgate.reconcile.settle import Settler
-from wesgate.reconcile.webhooks import Courier
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +74,25 @@ class Signal:
                 await self.woken.wait()
 
 
+class Chore(Protocol):
+    """What is done beside the loops. `channel` is where the database says that there is something to do; empty where it
+    does not."""
+
+    channel: str
+
+    async def run(self) -> None:
+        """Serve until stopped."""
+
+    def wake(self) -> None:
+        """There may be something to do."""
+
+    def stop(self) -> None:
+        """Return from `run` soon."""
+
+
 class Reconciler:
-    """All loops of one process, and what they have to tell receivers of. Any number of them, in any number of
-    processes, may share a database."""
+    """All loops of one process, and the chores beside them. Any number of them, in any number of processes, may share
+    a database."""
 
     def __init__(
         self,
@@ -85,8 +100,7 @@ class Reconciler:
         charges: Sequence[Charge],
         wake_dir: Path | None,
         files: Path | None = None,
-        courier: Courier | None = None,
-        settler: Settler | None = None,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self.database = database
         self.charges = charges
@@ -96,16 +110,13 @@ class Reconciler:
         self._stop = asyncio.Event()
         self._wake_dir = wake_dir
         self._files = files
-        self._courier = courier
-        self._settler = settler
+        self._chores = chores
 
     def stop(self) -> None:
         """Finish the pass at hand, give the leases back, and return from `run`."""
         self._stop.set()
-        if self._courier is not None:
-            self._courier.stop()
-        if self._settler is not None:
-            self._settler.stop()
+        for chore in self._chores:
+            chore.stop()
         self._wake_all()
 
     async def run(self) -> None:
@@ -119,10 +130,7 @@ class Reconciler:
                 async with asyncio.TaskGroup() as group:
                     ears = [group.create_task(self._listen()), group.create_task(self._tidy())]
                     loops = [group.create_task(self._serve(charge)) for charge in self.charges]
-                    if self._courier is not None:
-                        loops.append(group.create_task(self._courier.run()))
-                    if self._settler is not None:
-                        loops.append(group.create_task(self._settler.run()))
+                    loops += [group.create_task(chore.run()) for chore in self._chores]
                     self.up.set()
                     await asyncio.wait(loops)
                     for ear in ears:
@@ -182,8 +190,9 @@ class Reconciler:
         connection.add_termination_listener(lambda _: gone.set())
         try:
             await connection.add_listener("wesgate_due", self._told)
-            if self._courier is not None:
-                await connection.add_listener("wesgate_deliveries", self._told_to_deliver)
+            for chore in self._chores:
+                if chore.channel:
+                    await connection.add_listener(chore.channel, lambda *_, wake=chore.wake: wake())
             self._wake_all()
             await gone.wait()
         finally:
@@ -195,10 +204,6 @@ class Reconciler:
             self._soon(Kind(kind), UUID(row_id))
         else:
             self._wake_kind(Kind(kind))
-
-    def _told_to_deliver(self, *_: object) -> None:
-        assert self._courier is not None
-        self._courier.wake()
 
     def _woken_by_worker(self, key: str) -> None:
         """A worker's push: `wg-<row id>-<attempt>`."""
@@ -216,8 +221,8 @@ class Reconciler:
                 signal.wake()
 
     def _wake_all(self) -> None:
-        if self._courier is not None:
-            self._courier.wake()
+        for chore in self._chores:
+            chore.wake()
         for signal in self._signals.values():
             signal.wake()
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 from wesgate.core.errors import Unavailable
 from wesgate.core.failpoints import failpoint
-from wesgate.core.paths import OUTPUTS_LISTING
+from wesgate.core.paths import CACHE, CACHE_ENTRIES, OUTPUTS_LISTING
 from wesgate.core.spec import DeleteAfter
 from wesgate.core.states import State
 from wesgate.db import runs, settle
@@ -37,28 +39,37 @@ OF_A_TASK = ("files", "inputs", "tmp", "reserve")
 that are served stay."""
 
 _RUN = re.compile(r"run-[0-9a-f]{32}")
+_ENTRY = re.compile(r"\w+/\w+/\w+", re.ASCII)
+_NAMES_BYTES = 16 << 20
 
 
 class Settler:
     """Settles what is due until it is stopped. Any number of them, in any number of processes, may share a database.
     Files are kept for `keep` after a run has ended, without it for ever."""
 
+    channel = ""
+
     def __init__(self, database: Database, files: Path, keep: timedelta | None = None) -> None:
         self._database = database
         self._files = files
         self._keep = keep
-        self._stop = asyncio.Event()
+        self._woken = asyncio.Event()
         self._stopping = threading.Event()
+
+    def wake(self) -> None:
+        """A run may have ended."""
+        self._woken.set()
 
     def stop(self) -> None:
         """Leave off, and return from `run`."""
         self._stopping.set()
-        self._stop.set()
+        self.wake()
 
     async def run(self) -> None:
         """Serve until stopped."""
         is_new = self._keep is not None
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
+            self._woken.clear()
             rest = LONGEST_REST_S
             try:
                 if is_new and self._keep is not None:
@@ -69,7 +80,9 @@ class Settler:
                 log.warning("settle.paused", extra={"error": str(error)})
             except Exception:
                 log.exception("settle.fault")
-            await self._wait(rest)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await self._woken.wait()
 
     async def sweep(self) -> int:
         """Settle some of the runs that are due; how many there were."""
@@ -107,13 +120,6 @@ class Settler:
         seconds = await settle.next_due(self._database)
         return LONGEST_REST_S if seconds is None else min(LONGEST_REST_S, max(0.02, seconds))
 
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            pass
-
 
 def is_wanted(run: Ended) -> bool:
     """Whether this run wants the files of its tasks removed now."""
@@ -140,6 +146,17 @@ def doomed(files: Path, run: Ended, keys: Sequence[str]) -> Iterable[Path]:
     if directory.is_dir():
         yield from (path for path in directory.iterdir() if OF_A_RUN.fullmatch(path.name))
     if run.is_over:
-        yield from (directory, *attempts)
+        yield from (*_cache_entries(directory), directory, *attempts)
         return
     yield from (attempt / name for attempt in attempts for name in OF_A_TASK)
+
+
+def _cache_entries(directory: Path) -> Iterator[Path]:
+    """What other runs of the owner could have taken from this one's calls: it holds the values of their outputs."""
+    with suppress(OSError):
+        # Tasks without mounts can put anything here: nothing is followed, and nothing waited for.
+        names = os.open(directory / CACHE_ENTRIES, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(names, "rb") as file:
+            for name in file.read(_NAMES_BYTES).decode("utf-8", "replace").splitlines():
+                if _ENTRY.fullmatch(name):
+                    yield directory.parent / CACHE / f"{name}.json"

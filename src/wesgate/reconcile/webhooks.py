@@ -158,6 +158,8 @@ class Receivers:
 class Courier:
     """Delivers what is due until it is told to stop. Any number of them may share a database."""
 
+    channel = "wesgate_deliveries"
+
     def __init__(self, database: Database, network: Network, settings: CourierSettings) -> None:
         self._database = database
         self._network = network
@@ -216,7 +218,8 @@ class Courier:
         room = AT_ONCE - self._receivers.sending()
         if not room:
             return LONGEST_SLEEP_S
-        busy = self._receivers.busy(time.monotonic())
+        now = time.monotonic()
+        busy = self._receivers.busy(now)
         claimed = await webhooks.claim(self._database, busy, OF_ONE, room, self._settings.lease)
         for delivery in claimed:
             self._receivers.began(delivery.webhook_id)
@@ -224,11 +227,12 @@ class Courier:
         if claimed:
             failpoint("webhooks-claimed")
             return SHORTEST_SLEEP_S
-        return await self._rest(busy)
+        return await self._rest(busy, now)
 
-    async def _rest(self, busy: Collection[UUID]) -> float:
+    async def _rest(self, busy: Collection[UUID], now: float) -> float:
+        """As of one moment: a receiver that has rested meanwhile must count as one or the other."""
         due = await webhooks.next_due(self._database, busy)
-        rested = self._receivers.next_s(time.monotonic())
+        rested = self._receivers.next_s(now)
         return min(LONGEST_SLEEP_S, max(SHORTEST_SLEEP_S, min(rested, LONGEST_SLEEP_S if due is None else due)))
 
     async def _deliver(self, delivery: Delivery) -> None:

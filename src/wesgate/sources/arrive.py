@@ -6,14 +6,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wesgate.core.codec import dump, load
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.report import WHAT_RAN
-from wesgate.core.spec import Input, Store
+from wesgate.core.spec import Input, RunSpec, Store
 from wesgate.sources import bundle, kinds
 from wesgate.sources.attachments import check_name
 from wesgate.sources.downloads import Downloads
@@ -80,9 +80,9 @@ def recorded(run: Path, what: str = WORKFLOW) -> Arrived | None:
         return None
 
 
-def object_inputs(run: Path, urls: Mapping[str, str], stores: Sequence[Store]) -> tuple[Input, ...]:
-    """What the worker, which alone has the credentials of stores, must bring before `arrive` is called: by what it is,
-    the URLs of a run."""
+def object_inputs(spec: RunSpec, stores: Sequence[Store]) -> tuple[Input, ...]:
+    """What the worker, which alone has the credentials of stores, must bring before `arrive` is called."""
+    run, urls = Path(spec.directory), {WORKFLOW: spec.workflow_url, INPUTS: spec.terms.inputs_url}
     wanted = {what: kinds.read(url, stores) for what, url in urls.items() if url}
     places = {what: source.place if isinstance(source, Zip) else source for what, source in wanted.items()}
     return tuple(

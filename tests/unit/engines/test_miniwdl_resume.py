@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.doubles.site import Site, failed, outputs
 from tests.doubles.tes import TesDouble
 from tests.doubles.workflows import SCATTER
+from wesgate.core.paths import CACHE, CACHE_ENTRIES
 from wesgate.core.spec import RunSpec, RunTerms
 from wesgate.core.states import State
 from wesgate.engines.miniwdl.engine import head_task
@@ -135,3 +136,14 @@ async def test_what_a_task_put_in_place_of_its_id_is_not_told(site: Site, tes: T
         told.symlink_to("/etc/passwd")
     await site.finish(await site.begin(three(site, 0)))
     assert [call["task"] for call in tes.cached] == ["", ""]
+
+
+async def test_a_run_writes_down_what_it_put_into_the_cache(site: Site, tes: TesDouble) -> None:
+    earlier, later = three(site, 3), three(site, 0)
+    made = []
+    for spec in (earlier, later):
+        await site.finish(await site.begin(spec))
+        made.append(set((Path(spec.directory) / CACHE_ENTRIES).read_text().splitlines()))
+    cache = Path(earlier.directory).parent / CACHE
+    assert [len(names) for names in made] == [2, 1]
+    assert {str(entry.relative_to(cache).with_suffix("")) for entry in cache.rglob("*.json")} == made[0] | made[1]

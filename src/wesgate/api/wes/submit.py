@@ -79,11 +79,6 @@ def _check_parameters(engine: EngineInfo, given: Mapping[str, str]) -> None:
             raise InvalidRequest(f"workflow_engine_parameters.{name} {complaint}")
 
 
-async def _check_workflow(found: Context, document: Mapping[str, Any], uploads: submitted.Uploads) -> None:
-    rules = submitted.Rules(found.stores, found.allow_private_sources, found.allowed_sources)
-    await submitted.check(document["workflow_url"], wes.terms(document).inputs_url, uploads, rules)
-
-
 async def _accept(request: Request, document: dict[str, Any], uploads: Sequence[UploadFile]) -> Response:
     found, who = context(request), await person(request)
     key = idempotency_key(request)
@@ -103,17 +98,19 @@ async def check(
     """The engine for a request, and its attachments by name; InvalidRequest for what cannot be run here."""
     engine = _engine(found, document)
     _check_parameters(engine, document.get("workflow_engine_parameters", {}))
-    if output_to := wes.terms(document).output_to:
-        places.check_output_to(found, who, output_to)
+    terms = wes.terms(document)
+    if terms.output_to:
+        places.check_output_to(found, who, terms.output_to)
     names = attachments.check_names([file.filename or "" for file in uploads])
     files = [(name, file.file) for name, file in zip(names, uploads, strict=True)]
     with ExitStack() as opened:
         sent = dict(files)
-        if resumes := wes.terms(document).resume:
-            earlier = await _resumable(found, who.owner, resumes, engine)
+        if terms.resume:
+            earlier = await _resumable(found, who.owner, terms.resume, engine)
             sent = sent or resumed.named(found.files / earlier.directory, document, opened)
             resumed.check(sent, document)
-        await _check_workflow(found, document, sent)
+        rules = submitted.Rules(found.stores, found.allow_private_sources, found.allowed_sources)
+        await submitted.check(document["workflow_url"], terms.inputs_url, sent, rules)
     return engine, files
 
 

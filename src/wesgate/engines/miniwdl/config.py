@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.core.codec import dump, load
-from wesgate.core.spec import Fetching, Store
+from wesgate.core.paths import CACHE
+from wesgate.core.spec import Fetching, RunSpec, Store
+from wesgate.engines.miniwdl.addresses import API_DIRECTORY
+from wesgate.engines.miniwdl.publish import destination
 from wesgate.ga4gh.service_info import EngineParameter
 
 
@@ -49,6 +52,22 @@ class HeadPlan:
     publish: str = ""
     inputs_url: str = ""
     resumes: str = ""
+
+    @staticmethod
+    def of(spec: RunSpec, settings: MiniwdlSettings, files_root: Path, *, host_paths: bool = False) -> HeadPlan:
+        """The plan for this run, below this root of all files."""
+        return HeadPlan(
+            run_id=str(spec.id),
+            api_directory=str(files_root / API_DIRECTORY),
+            workflow=spec.workflow_url,
+            owner_directory=str(files_root / spec.owner),
+            host_paths=host_paths,
+            settings=settings,
+            engine_parameters=dict(spec.engine_parameters),
+            publish=destination(spec),
+            inputs_url=spec.terms.inputs_url,
+            resumes=spec.terms.resume,
+        )
 
     def write(self) -> str:
         return json.dumps(dump(self))
@@ -156,7 +175,7 @@ def miniwdl_options(plan: HeadPlan, options: RunOptions) -> dict[str, dict[str, 
             "put": plan.settings.call_cache,  # also by a run that reads nothing: it may be resumed
             "get": options.call_cache,
             "backend": "wesgate",
-            "dir": str(Path(plan.owner_directory) / "cache" / "calls"),
+            "dir": str(Path(plan.owner_directory) / CACHE),
         },
         # Any other installed package that offers miniwdl plugins would otherwise run in the head.
         "plugins": {

@@ -43,9 +43,10 @@ class DryRuns:
     async def __call__(self, spec: RunSpec) -> dict[str, Any]:
         """`spec.directory` holds the attachments, and is the caller's to remove."""
         directory = Path(spec.directory)
+        plan = HeadPlan.of(spec, self._settings, self._files_root)
         (directory / "inputs.json").write_text(json.dumps(dict(spec.params)), encoding="utf-8")
-        (directory / "head.json").write_text(self._plan(spec).write(), encoding="utf-8")
-        if arrive.object_inputs(directory, _urls(spec), self._settings.stores):
+        (directory / "head.json").write_text(plan.write(), encoding="utf-8")
+        if arrive.object_inputs(spec, self._settings.stores):
             return _unread(NOT_FETCHED)
         async with self._slot():
             return await self._check(directory)
@@ -83,22 +84,6 @@ class DryRuns:
                 os.killpg(child.pid, signal.SIGKILL)  # with the programs that it started
             await child.wait()
         return _read(answer, child.returncode)
-
-    def _plan(self, spec: RunSpec) -> HeadPlan:
-        return HeadPlan(
-            run_id=str(spec.id),
-            api_directory="",
-            workflow=spec.workflow_url,
-            owner_directory=str(self._files_root / spec.owner),
-            host_paths=False,
-            settings=self._settings,
-            engine_parameters=dict(spec.engine_parameters),
-            inputs_url=spec.terms.inputs_url,
-        )
-
-
-def _urls(spec: RunSpec) -> dict[str, str]:
-    return {arrive.WORKFLOW: spec.workflow_url, arrive.INPUTS: spec.terms.inputs_url}
 
 
 def _read(answer: bytes, code: int | None) -> dict[str, Any]:

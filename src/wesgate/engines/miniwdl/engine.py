@@ -17,9 +17,9 @@ from wesgate.core.errors import InvalidRequest, Misconfigured, Retryable
 from wesgate.core.report import RunReport
 from wesgate.core.spec import Input, Lane, MissingOutputs, Policy, Resources, RunSpec, Step, TaskSpec
 from wesgate.core.states import TERMINAL, State
-from wesgate.engines.miniwdl.addresses import API_DIRECTORY, announced
+from wesgate.engines.miniwdl.addresses import announced
 from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
-from wesgate.engines.miniwdl.publish import destination, published
+from wesgate.engines.miniwdl.publish import published
 from wesgate.engines.miniwdl.verdict import Verdict, conclude, read_result
 from wesgate.sources import arrive
 
@@ -80,7 +80,8 @@ class MiniwdlEngine:
     def _prepare(self, directory: Path, spec: RunSpec) -> str:
         directory.mkdir(parents=True, exist_ok=True)
         _write(directory / "inputs.json", json.dumps(dict(spec.params)))
-        _write(directory / "head.json", self._plan(spec).write())
+        plan = HeadPlan.of(spec, self._settings, self._files_root, host_paths=self._host_paths())
+        _write(directory / "head.json", plan.write())
         return run_token(directory)
 
     def _handle(self, task_id: UUID, spec: RunSpec) -> Handle:
@@ -88,20 +89,6 @@ class MiniwdlEngine:
 
     def _directory(self, handle: Handle) -> Path:
         return self._files_root / handle.partition(":")[2]
-
-    def _plan(self, spec: RunSpec) -> HeadPlan:
-        return HeadPlan(
-            run_id=str(spec.id),
-            api_directory=str(self._files_root / API_DIRECTORY),
-            workflow=spec.workflow_url,
-            owner_directory=str(self._files_root / spec.owner),
-            host_paths=self._host_paths(),
-            settings=self._settings,
-            engine_parameters=dict(spec.engine_parameters),
-            publish=destination(spec),
-            inputs_url=spec.terms.inputs_url,
-            resumes=spec.terms.resume,
-        )
 
     def _head(self, spec: RunSpec) -> TaskSpec:
         command = (self._python, "-m", "wesgate.engines.miniwdl.head.main", spec.directory)
@@ -117,9 +104,8 @@ class MiniwdlEngine:
         )
 
     def _objects(self, spec: RunSpec) -> tuple[Input, ...]:
-        urls = {arrive.WORKFLOW: spec.workflow_url, arrive.INPUTS: spec.terms.inputs_url}
         try:
-            return arrive.object_inputs(Path(spec.directory), urls, self._settings.stores)
+            return arrive.object_inputs(spec, self._settings.stores)
         except InvalidRequest:
             return ()  # its head will say why: the site may have been told other stores since the submit
 

@@ -20,6 +20,7 @@ from WDL._util import StructuredLogMessage
 from WDL.runtime import cache
 from WDL.runtime.cache import CallCache, CallCacheAddPaths
 
+from wesgate.core.paths import CACHE_ENTRIES
 from wesgate.engines.miniwdl.head.inputs import Bindings
 
 TASK_ID = "task-id"
@@ -81,8 +82,17 @@ class RunCache(CallCache):
         add_paths: CallCacheAddPaths,
     ) -> None:
         if _current.call is not None:
-            super().put(self._sent(key, inputs)[0], outputs, run_dir, inputs=inputs, add_paths=add_paths)
+            own = self._sent(key, inputs)[0]
+            self._note(own)
+            super().put(own, outputs, run_dir, inputs=inputs, add_paths=add_paths)
         self._entry_add_paths[key] = add_paths.copy()
+
+    def _note(self, key: str) -> None:
+        """Write down that the run makes this entry, so that it can be removed with the run. Before it is made: what is
+        killed in between leaves a name too many, not an entry."""
+        assert self.reuse is not None
+        with (self.reuse.run / CACHE_ENTRIES).open("a", encoding="utf-8") as names:
+            names.write(f"{key}\n")
 
     def _sent(self, key: str, inputs: Bindings) -> tuple[str, Bindings]:
         """The key and the inputs with what was sent along named by its content."""
