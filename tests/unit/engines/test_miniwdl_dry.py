@@ -13,10 +13,10 @@ from uuid import uuid4
 import pytest
 import WDL
 
+from tests.doubles.pages import serving_files
 from tests.doubles.site import Site, failed
 from tests.doubles.tes import TesDouble
 from tests.doubles.workflows import HELLO, READ
-from tests.unit.engines.test_miniwdl_hostile import web
 from wesgate.core.backend import QueuedTask
 from wesgate.core.errors import Unavailable
 from wesgate.core.report import StepLog, TaskReport
@@ -25,6 +25,7 @@ from wesgate.core.states import State
 from wesgate.engines.miniwdl import dry
 from wesgate.engines.miniwdl.dry import DryRuns
 from wesgate.engines.miniwdl.head.bounds import MOST_BYTES, MOST_DOCUMENTS, TOO_MUCH, TooMuch, counted
+from wesgate.engines.miniwdl.head.inputs import MOST_FAULTS
 from wesgate.engines.miniwdl.verdict import Verdict, conclude
 
 DEEP = "version 1.0\nworkflow w {\n" + "if (true) {\n" * 300 + "}\n" * 301
@@ -73,6 +74,25 @@ async def test_a_dry_run_tells_what_a_workflow_needs(site: Site) -> None:
     ]
 
 
+NEEDS = "version 1.0\nworkflow w { input { File reads  Int depth  Array[Int] sizes  String name } }"
+
+
+async def test_all_that_is_wrong_with_the_inputs_is_told_at_once(site: Site) -> None:
+    params = {"w.reads": "no.bam", "w.depth": "deep", "w.colour": "red", "w.sizes": [1]}
+    told = messages(await look(site, NEEDS, params))
+    assert told[0] == "input file not found: no.bam"
+    assert "w.depth" in told[1]
+    assert told[2:] == ["unknown input/output: w.colour", "missing required inputs: w.name"]
+    run = failed(await site.run(NEEDS, params), State.EXECUTOR_ERROR)
+    assert all(sentence in run for sentence in told)
+
+
+async def test_only_the_first_of_very_many_faults_are_told(site: Site) -> None:
+    told = messages(await look(site, NEEDS, {f"w.x{number}": 0 for number in range(50)}))
+    assert len(told) == MOST_FAULTS + 1
+    assert told[-1] == "and maybe more: these are the first"
+
+
 async def test_a_dry_run_tells_the_digest_of_the_file(site: Site, tmp_path: Path) -> None:
     (tmp_path / "x").write_text(HELLO)
     program = await asyncio.create_subprocess_exec("sha256sum", tmp_path / "x", stdout=asyncio.subprocess.PIPE)
@@ -95,7 +115,7 @@ async def test_params_that_do_not_fit_are_told_beside_what_is_needed(site: Site)
 
 async def test_a_workflow_of_the_web_is_looked_at_too(site: Site, tmp_path: Path) -> None:
     (tmp_path / "main.wdl").write_text(READ)
-    with web(tmp_path) as url:
+    with serving_files(tmp_path) as url:
         assert (await look(site, {}, url=f"{url}/main.wdl"))["valid"]
 
 

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.doubles import web
+from tests.doubles.pages import serving_files
 from tests.doubles.site import Site, failed, outputs
 from tests.doubles.tes import TesDouble
 from tests.doubles.workflows import READ
 from wesgate.core.spec import Fetching
 from wesgate.core.states import State
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        return
-
-    def do_GET(self) -> None:
-        if self.path == "/elsewhere":
-            self.send_response(302)
-            self.send_header("location", "http://169.254.169.254/latest/meta-data")
-            self.end_headers()
-            return
-        super().do_GET()
-
-
-@contextmanager
-def web(folder: Path) -> Iterator[str]:
-    """A web server for the files of this folder."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 async def test_a_syntax_error_is_told_with_its_line(site: Site) -> None:
@@ -124,6 +99,38 @@ async def test_a_name_that_is_too_long_is_its_senders_fault_and_not_repeated_who
     assert len(text) < 5000
 
 
+LEAVES = """version 1.0
+task t {
+  input { String path  String target }
+  command <<< ln -s '~{target}' link >>>
+  output { File? there = path }
+}
+workflow w { input { String path  String target = "x" }  call t { input: path = path, target = target } }
+"""
+
+
+@pytest.mark.parametrize("name", ["etc/passwd", "etc/none"])
+@pytest.mark.parametrize("by", ["path", "link"])
+async def test_an_output_tells_nothing_of_what_the_host_has(site: Site, by: str, name: str) -> None:
+    up = "../" * 30 + name
+    params = {"w.path": up} if by == "path" else {"w.path": "link", "w.target": f"/{name}"}
+    text = failed(await site.run(LEAVES, params), State.EXECUTOR_ERROR)
+    assert text == f"task outputs attempted to use a path outside its working directory: {params['w.path']}"
+
+
+async def test_an_output_that_leads_nowhere_inside_is_not_there(site: Site) -> None:
+    seen = await site.run(
+        LEAVES.replace("workflow w {", "workflow w { output { File? x = t.there } "), {"w.path": "link"}
+    )
+    assert outputs(seen) == {"w.x": None}
+
+
+async def test_advice_for_people_who_run_miniwdl_themselves_is_left_out(site: Site) -> None:
+    source = 'version 1.0\nworkflow w { output { File f = "/etc/passwd" } }'
+    text = failed(await site.run(source), State.EXECUTOR_ERROR)
+    assert text.endswith("not expressly supplied with workflow inputs: /etc/passwd")
+
+
 async def test_a_required_input_that_was_not_given_is_named(site: Site) -> None:
     assert "missing required inputs" in failed(await site.run(READ), State.EXECUTOR_ERROR)
 
@@ -135,18 +142,18 @@ async def test_params_that_do_not_fit_are_the_callers_fault(site: Site, params: 
 
 async def test_an_http_input_is_fetched(site: Site, tmp_path: Path) -> None:
     (tmp_path / "reads.txt").write_text("from the web")
-    with web(tmp_path) as url:
+    with serving_files(tmp_path) as url:
         assert outputs(await site.run(READ, {"w.file": f"{url}/reads.txt"}))["w.content"] == "from the web"
 
 
 async def test_an_http_input_that_is_not_there_is_named(site: Site, tmp_path: Path) -> None:
-    with web(tmp_path) as url:
+    with serving_files(tmp_path) as url:
         text = failed(await site.run(READ, {"w.file": f"{url}/none?secret=1"}), State.EXECUTOR_ERROR)
     assert text == f"input {url}/none could not be fetched: the server answered 404 Not Found"
 
 
 async def test_a_login_in_the_url_of_an_input_is_not_repeated(site: Site, tmp_path: Path) -> None:
-    with web(tmp_path) as url:
+    with serving_files(tmp_path) as url:
         login = url.replace("http://", "http://me:hunter2@")
         seen = await site.run(READ, {"w.file": f"{login}/none"})
     assert failed(seen, State.EXECUTOR_ERROR).startswith(f"input {url}/none could not be fetched")
@@ -155,21 +162,22 @@ async def test_a_login_in_the_url_of_an_input_is_not_repeated(site: Site, tmp_pa
 
 async def test_an_http_input_may_not_be_larger_than_allowed(site: Site, tmp_path: Path) -> None:
     (tmp_path / "reads.txt").write_text("x" * 2000)
-    with web(tmp_path) as url:
+    with serving_files(tmp_path) as url:
         site = site.with_settings(fetching=Fetching(allow_private=True, max_bytes=1000))
         text = failed(await site.run(READ, {"w.file": f"{url}/reads.txt"}), State.EXECUTOR_ERROR)
     assert "is larger than the 1000 bytes allowed" in text
 
 
-async def test_a_redirect_to_the_clouds_credentials_is_refused(site: Site, tmp_path: Path) -> None:
-    with web(tmp_path) as url:
-        text = failed(await site.run(READ, {"w.file": f"{url}/elsewhere"}), State.EXECUTOR_ERROR)
+async def test_a_redirect_to_the_clouds_credentials_is_refused(site: Site) -> None:
+    with web.serving() as server:
+        server.replies = [web.moved("http://169.254.169.254/latest/meta-data")]
+        text = failed(await site.run(READ, {"w.file": f"http://{server.host}/elsewhere"}), State.EXECUTOR_ERROR)
     assert "it redirects to http://169.254.169.254/latest/meta-data: it names an address that is not public" in text
 
 
 async def test_hosts_that_are_not_public_are_refused_by_default(site: Site, tmp_path: Path) -> None:
     site = site.with_settings(fetching=Fetching(allow_private=False))
-    with web(tmp_path) as url:
+    with serving_files(tmp_path) as url:
         text = failed(await site.run(READ, {"w.file": f"{url}/x"}), State.EXECUTOR_ERROR)
     assert "names a host that is not public" in text
 
@@ -185,13 +193,13 @@ async def test_a_workflow_and_its_imports_may_come_by_http(site: Site, tmp_path:
     (tmp_path / "lib.wdl").write_text(READ.split("workflow", maxsplit=1)[0])
     main = 'version 1.0\nimport "lib.wdl" as lib\nworkflow w { output { Int x = 1 } }\n'
     (tmp_path / "main.wdl").write_text(main)
-    with web(tmp_path) as url:
+    with serving_files(tmp_path) as url:
         assert outputs(await site.run({}, url=f"{url}/main.wdl")) == {"w.x": 1}
 
 
 async def test_a_workflow_from_the_web_cannot_import_from_the_machine(site: Site, tmp_path: Path) -> None:
     (tmp_path / "main.wdl").write_text('version 1.0\nimport "file:///etc/passwd" as a\nworkflow w {}\n')
-    with web(tmp_path) as url:
+    with serving_files(tmp_path) as url:
         text = failed(await site.run({}, url=f"{url}/main.wdl"), State.EXECUTOR_ERROR)
     assert "is not an http or https URL" in text
 

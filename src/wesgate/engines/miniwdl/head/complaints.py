@@ -12,6 +12,7 @@ import WDL
 from WDL.runtime.error import CommandFailed, DownloadFailed, Interrupted, RunFailed, Terminated, error_json
 
 from wesgate.engines.miniwdl.head.bounds import TooMuch
+from wesgate.engines.miniwdl.head.inputs import Unfit
 from wesgate.engines.miniwdl.head.session import TaskLost
 from wesgate.engines.miniwdl.verdict import Fault, Result
 from wesgate.sources import arrive
@@ -19,6 +20,8 @@ from wesgate.storage.http import FetchFailed
 
 STDERR_LINES = 20
 STDERR_BYTES = 4096
+ADVICE = " (to allow, set [file_io] allow_any_input = true)"
+"""What miniwdl adds to some messages, for those who run it themselves."""
 LONGEST = 4000
 """Of a message, in characters: miniwdl repeats what was written, however much that is."""
 
@@ -75,6 +78,8 @@ def complaints(error: BaseException, directory: Path) -> list[Complaint]:
     match cause:
         case WDL.Error.MultipleValidationErrors():
             return [located(each, directory) for each in cause.exceptions]
+        case Unfit():
+            return [Complaint(_cut(fault)) for fault in cause.faults]
         case WDL.Error.ImportError() if cause.__cause__:
             return [located(cause, directory), *complaints(cause.__cause__, directory)]
         case Terminated() | CommandFailed() | DownloadFailed():
@@ -104,9 +109,7 @@ def _sentences(cause: BaseException) -> list[str]:
 
 def located(error: BaseException, directory: Path) -> Complaint:
     """What an error says and where."""
-    message = str(error) or type(error).__name__
-    if len(message) > LONGEST:
-        message = f"{message[:LONGEST]}…"
+    message = _cut(str(error) or type(error).__name__)
     position = getattr(error, "pos", None)
     if position is None:
         return Complaint(message)
@@ -114,6 +117,11 @@ def located(error: BaseException, directory: Path) -> Complaint:
     for folder in ("attachments", f"source/{arrive.WORKFLOW}"):
         source = source.removeprefix(f"{directory / folder}/")
     return Complaint(message, source, position.line, position.column)
+
+
+def _cut(message: str) -> str:
+    message = message.replace(ADVICE, "")
+    return message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:

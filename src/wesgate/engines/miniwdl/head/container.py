@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import WDL
+from WDL._util import path_really_within
 from WDL.runtime import config
-from WDL.runtime.error import Interrupted
+from WDL.runtime.error import Interrupted, OutputError
 from WDL.runtime.task_container import TaskContainer
 
 from wesgate.engines.miniwdl.head.calls import TASK_ID
@@ -76,6 +77,15 @@ class TesContainer(TaskContainer):
             # The paths in the command are fixed, so every attempt works in `work`.
             Path(self.host_work_dir()).rename(f"{self.host_dir}/work.attempt-{self.try_counter}")
         super().reset(logger)
+
+    def host_path(self, container_path: str, inputs_only: bool = False) -> str | None:
+        """As miniwdl has it, but what leads out of the working directory is refused whether there is something or not:
+        nobody is to learn what the host has."""
+        inner = container_path.removeprefix(f"{self.container_dir}/work/")
+        work = self.host_work_dir()
+        if not inner.startswith("/") and not path_really_within(f"{work}/{inner}", work):
+            raise OutputError(f"task outputs attempted to use a path outside its working directory: {container_path}")
+        return super().host_path(container_path, inputs_only)
 
     def host_work_dir(self) -> str:
         name = "work" if self._own_session.host_paths else self._numbered("work")

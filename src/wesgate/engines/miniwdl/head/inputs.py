@@ -21,6 +21,9 @@ _WEB = ("http://", "https://")
 
 Exe: TypeAlias = WDL.Tree.Task | WDL.Tree.Workflow
 Bindings: TypeAlias = WDL.Env.Bindings[WDL.Value.Base]
+Declared: TypeAlias = WDL.Env.Bindings[WDL.Tree.Decl]
+
+MOST_FAULTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,43 @@ def choose(document: WDL.Tree.Document, task: str | None) -> Exe:
     )
 
 
+class Unfit(WDL.Error.InputError):
+    """What is wrong with a run's inputs, one sentence for each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
+
+
 def bind_inputs(params: Mapping[str, Any], exe: Exe, places: Places) -> Bindings:
-    """The run's inputs as WDL values, with every file and directory found, allowed and absolute."""
+    """The run's inputs as WDL values, with every file and directory found, allowed and absolute; `Unfit` if that cannot
+    be."""
     try:
-        values = WDL.values_from_json(dict(params), exe.available_inputs, exe.required_inputs, namespace=exe.name)
+        return _bound(params, exe, places, exe.required_inputs)
+    except WDL.Error.InputError as error:
+        raise Unfit(_faults(params, exe, places) or [str(error)]) from error
+
+
+def _bound(params: Mapping[str, Any], exe: Exe, places: Places, required: Declared | None) -> Bindings:
+    try:
+        values = WDL.values_from_json(dict(params), exe.available_inputs, required, namespace=exe.name)
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise WDL.Error.InputError(f"workflow_params do not fit the inputs of {exe.name}: {error}") from error
     return WDL.Value.rewrite_env_paths(values, lambda value: place_input(value, places))
+
+
+def _faults(params: Mapping[str, Any], exe: Exe, places: Places) -> list[str]:
+    """The fault of each input by itself, and which are missing."""
+    given, found = {name.removeprefix(f"{exe.name}.") for name in params}, list[str]()
+    for name, value in params.items():
+        try:
+            given |= {binding.name for binding in _bound({name: value}, exe, places, None)}
+        except WDL.Error.InputError as error:
+            found.append(str(error))
+            if len(found) == MOST_FAULTS:
+                return [*found, "and maybe more: these are the first"]
+    missing = [f"{exe.name}.{binding.name}" for binding in exe.required_inputs if binding.name not in given]
+    return [*found, *([f"missing required inputs: {', '.join(missing)}"] if missing else [])]
 
 
 def place_input(value: WDL.Value.File | WDL.Value.Directory, places: Places) -> str:
