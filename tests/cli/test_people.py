@@ -73,6 +73,14 @@ def test_status_counts_tasks_and_shows_what_failed(cli: Cli, any_server: Double)
     assert "task b failed: exit code 1" in said.out
 
 
+def test_tasks_of_a_canceled_run_were_stopped(cli: Cli, any_server: Double) -> None:
+    tasks = [a_task("a"), a_task("b", 137), a_task("c", None, system_logs=["canceled"]), a_task("d", None)]
+    any_server.add(a_run("r", "CANCELED", tasks))
+    said = cli(any_server, "status", "r")
+    assert "1 done, 3 stopped" in said.out
+    assert "failed" not in said.out
+
+
 def test_logs_are_fetched_by_url_path_or_taken_as_they_are(cli: Cli, any_server: Double) -> None:
     any_server.texts["out"] = b"from a path\n"
     task = a_task("t", stdout="/texts/out", stderr="as it is\n")

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -18,6 +18,7 @@ from wesgate.cli.people.replies import Log, Output, Run, read_log, read_output, 
 from wesgate.cli.remote.connection import PAGE_SIZE, Api, Connection
 from wesgate.cli.remote.live import follow_text
 from wesgate.cli.remote.reading import as_list, as_object, as_text
+from wesgate.core.states import State
 from wesgate.ga4gh import run_parameters
 
 WES = Api("WES", "/ga4gh/wes/v1", "run", "wesgate ls")
@@ -171,7 +172,12 @@ class WesClient:
             yield offset if reply.status_code == httpx.codes.PARTIAL_CONTENT else 0, reply.iter_bytes()
 
     def tasks(self, run: Run) -> tuple[Log, ...]:
-        """The tasks of a run; a 1.0 server has them in the run log only."""
+        """The tasks of a run."""
+        found = self._tasks(run)
+        return tuple(replace(task, canceled=True) for task in found) if run.state == State.CANCELED else found
+
+    def _tasks(self, run: Run) -> tuple[Log, ...]:
+        # A 1.0 server has them in the run log only.
         if not self._has_tasks:
             return run.tasks
         try:

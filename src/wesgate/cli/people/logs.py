@@ -56,7 +56,7 @@ class Source:
         if not self.task:
             return run.log, is_over(run.state)
         log = find_task(self.client.tasks(run), self.task)
-        return log, is_over(run.state) or log.stand in (Stand.DONE, Stand.FAILED)
+        return log, is_over(run.state) or log.stand not in (Stand.WAITING, Stand.RUNNING)
 
     def _stream(self, log: Log, name: str) -> Stream:
         where = log.stdout if name == "stdout" else log.stderr

@@ -20,11 +20,13 @@ class Stand(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A `Log` or `TaskLog`. `stdout` and `stderr` may be a URL, a path, or the text itself."""
+    """A `Log` or `TaskLog`. `stdout` and `stderr` may be a URL, a path, or the text itself. `canceled` is whether the
+    task's run was: what did not end well was stopped, then."""
 
     id: str = ""
     name: str = ""
@@ -35,9 +37,12 @@ class Log:
     stderr: str = ""
     system_logs: tuple[str, ...] = ()
     tes_uri: str = ""
+    canceled: bool = False
 
     @property
     def stand(self) -> Stand:
+        if self.canceled and self.exit_code != 0:
+            return Stand.STOPPED
         if self.exit_code is not None:
             return Stand.DONE if self.exit_code == 0 else Stand.FAILED
         if self.end is not None:

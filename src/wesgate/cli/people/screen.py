@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
     from rich.table import Table
 
-MARKS = {Stand.WAITING: "·", Stand.RUNNING: "▶", Stand.DONE: "✓", Stand.FAILED: "✗"}
-COLORS = {Stand.WAITING: "dim", Stand.RUNNING: "cyan", Stand.DONE: "green", Stand.FAILED: "bold red"}
+MARKS = {Stand.WAITING: "·", Stand.RUNNING: "▶", Stand.DONE: "✓", Stand.FAILED: "✗", Stand.STOPPED: "■"}
+COLORS = {Stand.WAITING: "dim", Stand.RUNNING: "cyan", Stand.DONE: "green", Stand.FAILED: "bold red",
+          Stand.STOPPED: "yellow"}  # fmt: skip
 BESIDES = 13
 """Lines of the live view that are not tasks: heading, bar, log."""
 
@@ -57,7 +58,8 @@ def shown_tasks(tasks: Sequence[Log], room: int) -> list[Log]:
         return list(tasks)
     by_stand = {stand: youngest_first([task for task in tasks if task.stand is stand]) for stand in Stand}
     failed = by_stand[Stand.FAILED][: max(1, room // 3)]
-    ranked = [*failed, *by_stand[Stand.RUNNING], *by_stand[Stand.DONE], *by_stand[Stand.WAITING]]
+    others = (Stand.RUNNING, Stand.STOPPED, Stand.DONE, Stand.WAITING)
+    ranked = [*failed, *(task for stand in others for task in by_stand[stand])]
     return sorted(ranked[:room], key=lambda task: task.start.timestamp() if task.start else float("inf"))
 
 
@@ -163,7 +165,7 @@ def _bar(tasks: Sequence[Log]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    ended = sum(task.stand in (Stand.DONE, Stand.FAILED) for task in tasks)
+    ended = sum(task.stand not in (Stand.WAITING, Stand.RUNNING) for task in tasks)
     line = Table.grid(padding=(0, 1))
     line.add_row(ProgressBar(total=len(tasks), completed=ended, width=30), Text(counts(tasks)))
     return line
