@@ -91,6 +91,20 @@ async def caller(database: Database) -> Caller:
     return Caller(await owners.ensure(database, "test", "somebody"))
 
 
+@pytest.fixture
+async def somebody(any_database: Database) -> Caller:
+    """The same on each kind of Postgres."""
+    return Caller(await owners.ensure(any_database, "test", "somebody"))
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy of this machine stands between a test and its servers."""
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 class _copy:  # noqa: N801  # reads as a statement: `async with _copy(url)`
     """A database made from the template, dropped at the end; closing it must leave no connection behind."""
 

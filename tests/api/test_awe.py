@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from tests.api.conftest import WES
-from tests.builders import HELLO, a_new_task, execute, scalar
+from tests.builders import HELLO, a_new_task, an_attempt, become, scalar
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.core.states import State
 from wesgate.db import runs, tasks
 from wesgate.db.session import Database
@@ -54,10 +55,6 @@ async def shown(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     whole: dict[str, Any] = answer.json()
     return whole
-
-
-async def become(database: Database, run: str, state: str) -> None:
-    await execute(database, "UPDATE runs SET state = :state WHERE id = :id", state=state, id=UUID(run))
 
 
 async def test_a_workflow_is_started_and_followed_by_its_label(client: httpx.AsyncClient) -> None:
@@ -146,7 +143,7 @@ async def test_the_label_of_a_workflow_that_ended_can_be_given_again(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     first = await start(client)
-    await become(database, first, "COMPLETE")
+    await become(database, Kind.RUN, first, "COMPLETE")
     assert await start(client) == first
     assert (await client.delete(f"{MINE}/kallisto")).json() == {"id": first, "status": "Succeeded"}
     assert (await client.get(f"{MINE}/kallisto/status")).status_code == 404
@@ -159,7 +156,7 @@ async def test_the_label_of_a_workflow_that_ended_can_be_given_again(
 
 async def test_a_start_and_a_delete_at_once_never_fail(client: httpx.AsyncClient, database: Database) -> None:
     for label in "abcde":
-        await become(database, await start(client, label), "COMPLETE")
+        await become(database, Kind.RUN, await start(client, label), "COMPLETE")
         answers = await asyncio.gather(
             *(client.request(method, f"{MINE}/{label}", json=KALLISTO) for method in ("POST", "DELETE") * 4)
         )
@@ -213,10 +210,8 @@ async def test_a_workflow_is_shown_as_cromwell_shows_it(
         for name in names
     ]
     report = {"outputs": {"w.bam": "/x.bam"}, "system_logs": ["it broke", "workflow: x.git@1, sha256:0, WDL 1.0"]}
-    await execute(
-        database, "INSERT INTO attempts VALUES (:id, 1, 'run', 'h', :report)", id=UUID(run), report=json.dumps(report)
-    )
-    await become(database, run, "EXECUTOR_ERROR")
+    await an_attempt(database, Kind.RUN, run, report)
+    await become(database, Kind.RUN, run, "EXECUTOR_ERROR")
     whole = await shown(client, "kallisto/metadata")
     assert {key: whole[key] for key in ("id", "status", "workflowName", "inputs", "outputs", "failures")} == {
         "id": run, "status": "Failed", "workflowName": "w", "inputs": {"w.n": 1}, "outputs": {"w.bam": "/x.bam"},

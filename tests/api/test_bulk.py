@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from tests.api.conftest import TES
-from tests.builders import HELLO, a_run, a_task, execute, scalar
+from tests.builders import HELLO, a_run, a_task, become, execute, scalar
 from wesgate.api.dependencies import Context
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.db import tasks
 from wesgate.db.session import Database
 
@@ -121,14 +122,14 @@ async def test_a_head_makes_a_batch_for_its_own_run(
 ) -> None:
     await batch(client, named("a", "b"), headers=head)
     assert await scalar(database, "SELECT count(*) FROM tasks WHERE run_id = :id AND lane = 'task'", id=run_id) == 2
-    await execute(database, "UPDATE runs SET state = 'CANCELING' WHERE id = :id", id=run_id)
+    await become(database, Kind.RUN, run_id, "CANCELING")
     await batch(client, named("c"), 403, headers=head)
 
 
 async def test_all_that_a_filter_shows_are_canceled(client: httpx.AsyncClient, database: Database) -> None:
     wanted = [{**HELLO, "tags": {"run": "1"}}] * 3
     made = await batch(client, {"tasks": [*wanted, {**HELLO, "tags": {"run": "2"}}]})
-    await execute(database, "UPDATE tasks SET state = 'COMPLETE' WHERE id = :id", id=made[0])
+    await become(database, Kind.TASK, made[0], "COMPLETE")
     assert await cancel(client, tag_key="run", tag_value="1") == 2
     assert await cancel(client, tag_key="run", tag_value="1") == 0
     states = [(await client.get(f"{TES}/tasks/{task}")).json()["state"] for task in made]

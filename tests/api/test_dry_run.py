@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from tests.api.conftest import WES
+from tests.builders import become
 from tests.doubles.workflows import HELLO
+from wesgate.core.spec import Kind
 from wesgate.db.session import Database
 
 RESUME = "workflow_engine_parameters.resume"
@@ -29,7 +31,7 @@ def resuming(run_id: str) -> dict[str, str]:
 
 async def end(database: Database, run_id: str) -> None:
     for state in ("INITIALIZING", "RUNNING", "EXECUTOR_ERROR"):
-        await database.fetch("UPDATE runs SET state = $2 WHERE id = $1", run_id, state)
+        await become(database, Kind.RUN, run_id, state)
 
 
 async def test_a_dry_run_tells_the_inputs_and_keeps_nothing(client: httpx.AsyncClient, files: Path) -> None:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from tests.api.conftest import WES
 from tests.api.specs import faults, keys
-from tests.builders import a_run, execute
+from tests.builders import a_run, become, execute
 from wesgate.api.wes.lists import moment
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.db.session import Database
 
 RUNS: list[dict[str, Any]] = [
@@ -58,7 +59,7 @@ async def made(database: Database, caller: Caller, stranger: Caller) -> list[str
             at = datetime(2026, 1, 1 + number, tzinfo=UTC)
             await execute(database, "UPDATE runs SET created_at = :at WHERE id = :id", at=at, id=run)
             if number == 1:
-                await execute(database, "UPDATE runs SET state = 'COMPLETE' WHERE id = :id", id=run)
+                await become(database, Kind.RUN, run, "COMPLETE")
             ids.append(str(run))
     return ids[len(RUNS) :]
 

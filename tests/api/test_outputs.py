@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from tests.api.conftest import WES
-from tests.builders import a_run, execute
+from tests.builders import a_run, become
 from wesgate.api.dependencies import Context
 from wesgate.api.wes.outputs import zipped
 from wesgate.app import create_app
 from wesgate.core.owner import Caller
-from wesgate.core.spec import Store
+from wesgate.core.spec import Kind, Store
 from wesgate.db.session import Database
 from wesgate.identity.callers import Callers
 
@@ -28,7 +28,7 @@ from wesgate.identity.callers import Callers
 async def run(database: Database, caller: Caller) -> str:
     """A run that succeeded."""
     run_id = await a_run(database, caller, directory="o/run-1")
-    await execute(database, "UPDATE runs SET state = 'COMPLETE' WHERE id = :id", id=run_id)
+    await become(database, Kind.RUN, run_id, "COMPLETE")
     return str(run_id)
 
 
@@ -153,7 +153,7 @@ async def test_a_run_that_has_not_succeeded_has_none_though_files_are_there(
     client: httpx.AsyncClient, database: Database, caller: Caller, kept: Path, path: str, state: str
 ) -> None:
     run_id = await a_run(database, caller, directory="o/run-1")
-    await execute(database, "UPDATE runs SET state = :state WHERE id = :id", state=state, id=run_id)
+    await become(database, Kind.RUN, run_id, state)
     sent = await client.get(f"{WES}/runs/{run_id}/{path}")
     why = f"this run is {state}: only one that is COMPLETE has outputs"
     assert (sent.status_code, sent.json()["msg"]) == (404, why)

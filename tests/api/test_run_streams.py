@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,31 +17,23 @@ import pytest
 
 from tests.api.conftest import WES
 from tests.api.follower import Followed
-from tests.builders import a_run, a_task, execute, scalar
+from tests.builders import a_run, a_task, an_attempt, become, execute, scalar
 from wesgate.api.dependencies import Context
 from wesgate.api.events import KEEP_ALIVE_S
 from wesgate.api.following import Growing, Place
 from wesgate.api.wes import events as run_events
 from wesgate.api.wes import streams
 from wesgate.core.owner import Caller
-from wesgate.core.spec import Lane
-from wesgate.db import history, owners
+from wesgate.core.spec import Kind, Lane
+from wesgate.db import history
 from wesgate.db.history import Reading
 from wesgate.db.session import Database
 
 
 async def starts(database: Database, run: UUID, directory: str) -> None:
     """The run's engine is started, with its logs in a directory."""
-    report = json.dumps({"stdout": f"{directory}/0.stdout", "stderr": f"{directory}/0.stderr"})
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'run', CAST(:r AS json)) "
-        "ON CONFLICT (row_id, number) DO UPDATE SET report = EXCLUDED.report",
-        id=run, r=report,
-    )  # fmt: skip
-
-
-async def become(database: Database, row: UUID, state: str, table: str = "runs") -> None:
-    await execute(database, f"UPDATE {table} SET state = :state, detail = 'why' WHERE id = :id", state=state, id=row)
+    report = {"stdout": f"{directory}/0.stdout", "stderr": f"{directory}/0.stderr"}
+    await an_attempt(database, Kind.RUN, run, report)
 
 
 def log(files: Path, directory: str, name: str = "0.stderr") -> Path:
@@ -53,7 +46,7 @@ async def running(database: Database, caller: Caller, files: Path) -> UUID:
     """A run whose engine was started and has said `hello`."""
     run = await a_run(database, caller)
     await starts(database, run, "o/1")
-    await become(database, run, "RUNNING")
+    await become(database, Kind.RUN, run, "RUNNING")
     log(files, "o/1").write_bytes(b"hello\n")
     return run
 
@@ -80,9 +73,9 @@ async def test_a_runs_log_is_followed_from_one_start_of_its_engine_to_the_next(
     log(files, "o/1").write_bytes(b"hello\nlast words of the first")
     log(files, "o/2").write_bytes(b"second")
     await starts(database, running, "o/2")
-    await become(database, running, "CANCELING")
+    await become(database, Kind.RUN, running, "CANCELING")
     await followed.until("second")
-    await become(database, running, "CANCELED")
+    await become(database, Kind.RUN, running, "CANCELED")
     assert (await followed.to_the_end(), followed.ended) == ("hello\nlast words of the firstsecond", True)
 
 
@@ -98,7 +91,7 @@ async def test_whoever_was_cut_off_reads_on_where_the_engine_was_started_again(
     await same.until("world")
     log(files, "o/2").write_bytes(b"second, and longer than the first")
     await starts(database, running, "o/2")
-    await become(database, running, "COMPLETE")
+    await become(database, Kind.RUN, running, "COMPLETE")
     assert (same.text, await followed_run(context, caller, running, place(same.at)).to_the_end()) == (
         "world", "second, and longer than the first"
     )  # fmt: skip
@@ -115,9 +108,9 @@ async def test_a_log_that_has_not_begun_is_empty_and_may_be_followed(
     waiting = asyncio.ensure_future(followed.until("late"))
     log(files, "o/1").write_bytes(b"late")
     await starts(database, run, "o/1")
-    await become(database, run, "RUNNING")
+    await become(database, Kind.RUN, run, "RUNNING")
     await waiting
-    await become(database, run, "COMPLETE")
+    await become(database, Kind.RUN, run, "COMPLETE")
     assert await followed.to_the_end() == "late"
 
 
@@ -125,7 +118,7 @@ async def test_a_run_that_ended_without_an_engine_has_no_more_to_say(
     client: httpx.AsyncClient, database: Database, caller: Caller
 ) -> None:
     run = await a_run(database, caller)
-    await become(database, run, "SYSTEM_ERROR")
+    await become(database, Kind.RUN, run, "SYSTEM_ERROR")
     assert (await client.get(f"{WES}/runs/{run}/logs/stderr?follow=true")).text == "event: end\ndata: {}\n\n"
 
 
@@ -135,15 +128,12 @@ async def test_the_last_lines_of_a_run_and_of_a_task(
     task = await a_task(database, Caller(caller.owner, running))
     log(files, "o/1").write_bytes(b"a\nb\nc\n")
     log(files, "t/logs", "0.stdout").write_bytes(b"d\ne\nf")
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
-        id=task, r=json.dumps({"directory": "t", "steps": [{}]}),
-    )  # fmt: skip
+    await an_attempt(database, Kind.TASK, task, {"directory": "t", "steps": [{}]})
     url = f"{WES}/runs/{running}"
     assert (await client.get(f"{url}/logs/stderr?tail=2")).text == "b\nc\n"
     assert (await client.get(f"{url}/tasks/{task}/logs/stdout?tail=2")).text == "e\nf"
     assert (await client.get(f"{url}/tasks/{task}/logs/stdout", headers={"Range": "bytes=2-"})).text == "e\nf"
-    await become(database, task, "COMPLETE", "tasks")
+    await become(database, Kind.TASK, task, "COMPLETE")
     answer = await client.get(f"{url}/tasks/{task}/logs/stdout?tail=1&follow=true")
     assert 'data: "f"\n\nevent: end' in answer.text
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -214,7 +204,7 @@ async def test_a_runs_events_are_what_was_and_what_comes_until_its_end(
     context: Context, database: Database, caller: Caller
 ) -> None:
     run = await a_run(database, caller)
-    await become(database, run, "RUNNING")
+    await become(database, Kind.RUN, run, "RUNNING")
     await a_task(database, Caller(caller.owner, run), lane=Lane.HEAD)
     await context.events.open()
     told = Told(context, caller, run)
@@ -223,9 +213,9 @@ async def test_a_runs_events_are_what_was_and_what_comes_until_its_end(
     await a_task(database, Caller(caller.owner, run), lane=Lane.HEAD)
     await a_task(database, caller)
     await told.until(3)
-    await become(database, task, "COMPLETE", "tasks")
+    await become(database, Kind.TASK, task, "COMPLETE", "why")
     await told.until(4)
-    await become(database, run, "COMPLETE")
+    await become(database, Kind.RUN, run, "COMPLETE")
     first, _, _, last_of_task, last = await told.to_the_end()
     assert told.states() == ["QUEUED", "RUNNING", "QUEUED", "COMPLETE", "COMPLETE"]
     assert (first["data"].pop("time")[-1], last_of_task["data"].pop("time")[-1]) == ("Z", "Z")
@@ -238,26 +228,38 @@ async def test_a_runs_events_are_what_was_and_what_comes_until_its_end(
 async def test_events_go_on_until_the_last_task_has_ended(context: Context, database: Database, caller: Caller) -> None:
     run = await a_run(database, caller)
     task = await a_task(database, Caller(caller.owner, run))
-    await become(database, run, "COMPLETE")
+    await become(database, Kind.RUN, run, "COMPLETE")
     await context.events.open()
     told = Told(context, caller, run)
     assert (await told.until(4), told.ended) == (told.events, False)
-    await become(database, task, "CANCELED", "tasks")
+    await become(database, Kind.TASK, task, "CANCELED")
     await told.to_the_end()
     assert (told.states(), told.ended) == (["QUEUED", "QUEUED", "COMPLETE", "CANCELING", "CANCELED"], True)
 
 
-async def test_the_end_is_not_told_while_something_may_be_under_way(
-    context: Context, database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def ended(context: Context, database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> UUID:
+    """A run that has ended, where changes under way are not waited for long and quiet streams are often kept alive."""
     monkeypatch.setattr(history, "SETTLE_S", 0.05)
     monkeypatch.setattr(run_events, "KEEP_ALIVE_S", 0.05)
     run = await a_run(database, caller)
-    await become(database, run, "COMPLETE")
+    await become(database, Kind.RUN, run, "COMPLETE")
     await context.events.open()
-    stream = run_events._events(context, caller.owner, Reading(run, 0))
+    return run
+
+
+@asynccontextmanager
+async def a_change_under_way(database: Database) -> AsyncIterator[None]:
     async with database.transaction() as connection:
         await connection.exec_driver_sql("UPDATE owners SET tenant = tenant")
+        yield
+
+
+async def test_the_end_is_not_told_while_something_may_be_under_way(
+    context: Context, database: Database, caller: Caller, ended: UUID
+) -> None:
+    stream = run_events._events(context, caller.owner, Reading(ended, 0))
+    async with a_change_under_way(database):
         pieces = [await asyncio.wait_for(anext(stream), 10) for _ in range(3)]
     assert [piece[:3] for piece in pieces] == [b"id:", b":\n\n", b":\n\n"]
     while (piece := await asyncio.wait_for(anext(stream), 10)) == b":\n\n":
@@ -266,16 +268,10 @@ async def test_the_end_is_not_told_while_something_may_be_under_way(
 
 
 async def test_the_end_is_told_though_somebody_elses_change_never_ends(
-    context: Context, database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    context: Context, database: Database, caller: Caller, ended: UUID
 ) -> None:
-    monkeypatch.setattr(history, "SETTLE_S", 0.05)
-    monkeypatch.setattr(run_events, "KEEP_ALIVE_S", 0.05)
-    run = await a_run(database, caller)
-    await become(database, run, "COMPLETE")
-    await context.events.open()
-    told = Told(context, caller, run)
-    async with database.transaction() as connection:
-        await connection.exec_driver_sql("UPDATE owners SET tenant = tenant")
+    told = Told(context, caller, ended)
+    async with a_change_under_way(database):
         await told.to_the_end()
     assert (told.states(), told.ended) == (["QUEUED", "COMPLETE"], True)
 
@@ -284,8 +280,8 @@ async def test_whoever_comes_back_is_told_what_came_since(
     client: httpx.AsyncClient, database: Database, caller: Caller
 ) -> None:
     run = await a_run(database, caller)
-    await become(database, run, "RUNNING")
-    await become(database, run, "COMPLETE")
+    await become(database, Kind.RUN, run, "RUNNING")
+    await become(database, Kind.RUN, run, "COMPLETE")
     whole = (await client.get(f"{WES}/runs/{run}/events")).text
     first, second, _, end, _ = whole.split("\n\n")
     since = await client.get(f"{WES}/runs/{run}/events", headers={"Last-Event-ID": first.split("\n")[0][4:]})
@@ -300,16 +296,15 @@ async def test_a_place_that_we_never_gave_is_refused(client: httpx.AsyncClient, 
     assert answer.status_code == 400
 
 
-async def test_no_event_is_lost_whose_change_was_committed_late(any_database: Database) -> None:
+async def test_no_event_is_lost_whose_change_was_committed_late(any_database: Database, somebody: Caller) -> None:
     """Ids are given out before the commit. The task's change has the lower id, and is there after the run's."""
-    caller = Caller(await owners.ensure(any_database, "test", "somebody"))
-    run = await a_run(any_database, caller)
-    task = await a_task(any_database, Caller(caller.owner, run))
+    run = await a_run(any_database, somebody)
+    task = await a_task(any_database, Caller(somebody.owner, run))
     reading = Reading(run, 0)
     await reading.page(any_database, (await history.settled(any_database)).upto)
     async with any_database.transaction() as connection:
         await connection.exec_driver_sql(f"UPDATE tasks SET state = 'RUNNING' WHERE id = '{task}'")
-        await become(any_database, run, "RUNNING")
+        await become(any_database, Kind.RUN, run, "RUNNING")
         settling = asyncio.create_task(history.settled(any_database))
         await asyncio.sleep(0.2)
         assert not settling.done()
@@ -336,7 +331,7 @@ async def test_a_long_history_is_told_in_pages(
         database, "INSERT INTO history (row_id, kind, state, detail) SELECT :run, 'run', 'RUNNING', '' "
         "FROM generate_series(1, 2500)", run=run,
     )  # fmt: skip
-    await become(database, run, "COMPLETE")
+    await become(database, Kind.RUN, run, "COMPLETE")
     await context.events.open()
     told = Told(context, caller, run)
     ids = [event["id"] for event in await told.to_the_end()]

@@ -14,13 +14,14 @@ import pytest
 
 from tests.api.conftest import TES
 from tests.api.follower import Followed
-from tests.builders import HELLO, a_task, execute
+from tests.builders import HELLO, a_task, an_attempt, become, execute
 from wesgate.api import following
 from wesgate.api.dependencies import Context
 from wesgate.api.following import Growing, Place
 from wesgate.api.tes import streams
 from wesgate.api.tes.streams import Stream
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.db.session import Database
 
 TWO = {**HELLO, "executors": [HELLO["executors"][0]] * 2}
@@ -28,16 +29,8 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 async def attempt(database: Database, task: UUID, number: int, directory: str | None) -> None:
-    report = None if directory is None else json.dumps({"directory": directory, "steps": [{}]})
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, :n, 'task', CAST(:r AS json)) "
-        "ON CONFLICT (row_id, number) DO UPDATE SET report = EXCLUDED.report",
-        id=task, n=number, r=report,
-    )  # fmt: skip
-
-
-async def become(database: Database, task: UUID, state: str) -> None:
-    await execute(database, "UPDATE tasks SET state = :state WHERE id = :id", state=state, id=task)
+    report = None if directory is None else {"directory": directory, "steps": [{}]}
+    await an_attempt(database, Kind.TASK, task, report, number)
 
 
 def log(files: Path, directory: str, name: str = "0.stdout") -> Path:
@@ -51,7 +44,7 @@ async def running(database: Database, caller: Caller, files: Path) -> UUID:
     """A task of two steps in its first attempt, which has said `hello`."""
     task = await a_task(database, caller, document=TWO)
     await attempt(database, task, 1, "o/a1")
-    await become(database, task, "RUNNING")
+    await become(database, Kind.TASK, task, "RUNNING")
     log(files, "o/a1").write_bytes(b"hello")
     return task
 
@@ -100,7 +93,7 @@ async def test_a_stream_is_followed_from_its_last_lines_on(
     client: httpx.AsyncClient, database: Database, running: UUID, files: Path
 ) -> None:
     log(files, "o/a1").write_text("a\nb\nc\n")
-    await become(database, running, "COMPLETE")
+    await become(database, Kind.TASK, running, "COMPLETE")
     url = f"{TES}/tasks/{running}/logs/0/stdout?follow=true&tail=1"
     assert (await client.get(url)).text == 'id: 6\ndata: "c\\n"\n\nevent: end\ndata: {}\n\n'
     read_on = await client.get(url, headers={"Last-Event-ID": "2"})
@@ -187,7 +180,7 @@ async def test_a_stream_is_followed_to_the_end_of_its_task(
     await followed.until("world\n")
     with log(files, "o/a1").open("ab") as file:
         file.write(b"bye")
-    await become(database, running, "COMPLETE")
+    await become(database, Kind.TASK, running, "COMPLETE")
     assert await followed.to_the_end() == "hello world\nbye"
     assert (followed.ended, followed.at) == (True, "15")
 
@@ -201,9 +194,9 @@ async def test_what_is_followed_need_not_have_begun(
     waiting = asyncio.ensure_future(followed.until("late"))
     log(files, "o/a9").write_bytes(b"late")
     await attempt(database, task, 1, "o/a9")
-    await become(database, task, "RUNNING")
+    await become(database, Kind.TASK, task, "RUNNING")
     await waiting
-    await become(database, task, "EXECUTOR_ERROR")
+    await become(database, Kind.TASK, task, "EXECUTOR_ERROR")
     assert await followed.to_the_end() == "late"
 
 
@@ -221,7 +214,7 @@ async def test_whoever_was_cut_off_reads_on(
 ) -> None:
     whole = "äß€𝄞" * 50_000
     log(files, "o/a1").write_text(whole)
-    await become(database, running, "COMPLETE")
+    await become(database, Kind.TASK, running, "COMPLETE")
     await context.events.open()
     first = followed_step(context, caller, running)
     await first.until("𝄞")
@@ -254,7 +247,7 @@ async def test_nothing_is_followed_without_a_database(
 async def test_a_followed_stream_is_an_inert_answer(
     client: httpx.AsyncClient, database: Database, running: UUID
 ) -> None:
-    await become(database, running, "COMPLETE")
+    await become(database, Kind.TASK, running, "COMPLETE")
     answer = await client.get(f"{TES}/tasks/{running}/logs/0/stdout?follow=true", headers={"Last-Event-ID": "1"})
     assert answer.text == 'id: 5\ndata: "ello"\n\nevent: end\ndata: {}\n\n'
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -342,5 +335,5 @@ async def test_a_step_that_ended_is_as_it_was_reported(
     report = {"directory": "o/a1", "steps": [{"exit_code": 0, "end_time": "2026-01-01T00:00:00Z", "stdout": "told"}]}
     await execute(database, "UPDATE attempts SET report = CAST(:r AS json)", r=json.dumps(report))
     assert [step["stdout"] for step in await full(client, running)] == ["told", ""]
-    await become(database, running, "COMPLETE")
+    await become(database, Kind.TASK, running, "COMPLETE")
     assert [step["stdout"] for step in await full(client, running)] == ["told"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -12,10 +11,11 @@ import pytest
 
 from tests.api.conftest import TES
 from tests.api.specs import faults, keys
-from tests.builders import HELLO, a_new_task, a_task, execute, scalar
+from tests.builders import HELLO, a_new_task, a_task, an_attempt, execute, scalar
 from wesgate.api.dependencies import Context
 from wesgate.app import create_app
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.db import tasks
 from wesgate.db.session import Database
 from wesgate.ga4gh.views import timestamp
@@ -80,10 +80,7 @@ async def test_the_price_is_told_of_every_attempt_that_began(
 ) -> None:
     task = await a_task(database, caller)
     for number, report in enumerate([{"start_time": "2026-01-01T00:00:00Z", "metadata": {"host": "a"}}, {}], 1):
-        await execute(
-            database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, :n, 'task', CAST(:r AS json))",
-            id=task, n=number, r=json.dumps(report),
-        )  # fmt: skip
+        await an_attempt(database, Kind.TASK, task, report, number)
     transport = httpx.ASGITransport(create_app(replace(context, price_per_hour_usd=price)))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
         for view in ("BASIC", "FULL"):
@@ -98,8 +95,5 @@ async def test_steps_to_come_are_told_as_the_spec_has_it(
     task = await a_task(database, caller, document={**HELLO, "executors": [HELLO["executors"][0]] * 2})
     report = {"steps": [{"exit_code": 0}], "start_time": "2026-01-01T00:00:00Z"}
     assert (await shown(client, task))["logs"] == [{"exit_code": -1}]
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
-        id=task, r=json.dumps(report),
-    )  # fmt: skip
+    await an_attempt(database, Kind.TASK, task, report)
     assert (await shown(client, task))["logs"] == [{"exit_code": 0}, {"exit_code": -1}]

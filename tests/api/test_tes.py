@@ -13,9 +13,10 @@ import pytest
 
 from tests.api.conftest import TES
 from tests.api.specs import faults, keys
-from tests.builders import HELLO, a_task, execute, scalar
+from tests.builders import HELLO, a_task, an_attempt, become, scalar
 from wesgate.api.dependencies import Context
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.db.session import Database
 
 WHOLE: dict[str, Any] = {
@@ -56,10 +57,7 @@ async def test_basic_hides_what_may_be_large(client: httpx.AsyncClient, database
     document = {**HELLO, "inputs": [{"path": "/in", "content": "hello", "type": "FILE"}]}
     task = await a_task(database, caller, document=document)
     report = {"steps": [{"exit_code": 0, "stdout": "out", "stderr": "err"}], "system_logs": ["why"]}
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
-        id=task, r=json.dumps(report),
-    )  # fmt: skip
+    await an_attempt(database, Kind.TASK, task, report)
     basic = (await client.get(f"{TES}/tasks/{task}", params={"view": "BASIC"})).json()
     full = (await client.get(f"{TES}/tasks/{task}", params={"view": "FULL"})).json()
     assert basic["inputs"] == [{"path": "/in", "type": "FILE"}]
@@ -72,10 +70,7 @@ async def test_basic_hides_what_may_be_large(client: httpx.AsyncClient, database
 async def test_sizes_are_strings(client: httpx.AsyncClient, database: Database, caller: Caller) -> None:
     task = await a_task(database, caller)
     report = {"outputs": [{"url": "file:///o", "path": "/o", "size_bytes": 3_000_000_000}]}
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
-        id=task, r=json.dumps(report),
-    )  # fmt: skip
+    await an_attempt(database, Kind.TASK, task, report)
     full = (await client.get(f"{TES}/tasks/{task}", params={"view": "FULL"})).json()
     assert full["logs"][0]["outputs"][0]["size_bytes"] == "3000000000"
 
@@ -92,10 +87,7 @@ async def test_what_is_stored_can_be_shown_whatever_it_is(
     client: httpx.AsyncClient, database: Database, caller: Caller, told: dict[str, Any]
 ) -> None:
     task = await a_task(database, caller)
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
-        id=task, r=json.dumps(told),
-    )  # fmt: skip
+    await an_attempt(database, Kind.TASK, task, told)
     answer = await client.get(f"{TES}/tasks/{task}", params={"view": "FULL"})
     assert answer.status_code == 200
     assert "?" in json.dumps(answer.json()["logs"])
@@ -107,10 +99,7 @@ async def test_zero_is_told_and_what_is_not_known_is_not(
 ) -> None:
     task = await a_task(database, caller)
     report = {"steps": [{"exit_code": 0, "start_time": None}], "system_logs": [], "metadata": {}}
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
-        id=task, r=json.dumps(report),
-    )  # fmt: skip
+    await an_attempt(database, Kind.TASK, task, report)
     full = (await client.get(f"{TES}/tasks/{task}", params={"view": "FULL"})).json()
     assert full["logs"] == [{"logs": [{"exit_code": 0, "stdout": "", "stderr": ""}], "outputs": []}]
 
@@ -174,7 +163,7 @@ async def test_cancel_takes_any_body(client: httpx.AsyncClient, body: bytes, kin
 
 async def test_canceling_what_ended_changes_nothing(client: httpx.AsyncClient, database: Database) -> None:
     task = await create(client)
-    await execute(database, "UPDATE tasks SET state = 'COMPLETE' WHERE id = :id", id=task)
+    await become(database, Kind.TASK, task, "COMPLETE")
     assert (await client.post(f"{TES}/tasks/{task}:cancel")).status_code == 200
     assert (await client.get(f"{TES}/tasks/{task}")).json()["state"] == "COMPLETE"
 
@@ -263,7 +252,7 @@ async def test_a_head_sees_no_task_outside_its_run(
 async def test_a_run_token_dies_with_its_run(
     client: httpx.AsyncClient, database: Database, run_id: str, head: dict[str, str]
 ) -> None:
-    await execute(database, "UPDATE runs SET state = 'COMPLETE' WHERE id = :id", id=run_id)
+    await become(database, Kind.RUN, run_id, "COMPLETE")
     answer = await client.post(f"{TES}/tasks", json=HELLO, headers=head)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -272,7 +261,7 @@ async def test_a_run_token_dies_with_its_run(
 async def test_a_run_that_is_being_canceled_gets_no_more_tasks(
     client: httpx.AsyncClient, database: Database, run_id: str, head: dict[str, str]
 ) -> None:
-    await execute(database, "UPDATE runs SET state = 'CANCELING' WHERE id = :id", id=run_id)
+    await become(database, Kind.RUN, run_id, "CANCELING")
     assert (await client.post(f"{TES}/tasks", json=HELLO, headers=head)).status_code == 403
 
 
@@ -280,7 +269,7 @@ async def test_state_changes_are_told_as_they_happen(context: Context, database:
     task = await a_task(database, caller)
     stream = await context.events.of_tasks(caller)
     assert await anext(stream) == b"event: ready\ndata: {}\n\n"
-    await execute(database, "UPDATE tasks SET state = 'RUNNING' WHERE id = :id", id=task)
+    await become(database, Kind.TASK, task, "RUNNING")
     told = await asyncio.wait_for(anext(stream), 5)
     assert json.loads(told.removeprefix(b"data: ")) == {"id": str(task), "state": "RUNNING"}
     await stream.aclose()  # type: ignore[attr-defined]
@@ -293,7 +282,7 @@ async def test_a_strangers_state_changes_are_not_told(
     stream = await context.events.of_tasks(caller)
     await anext(stream)
     for task in (theirs, mine):
-        await execute(database, "UPDATE tasks SET state = 'RUNNING' WHERE id = :id", id=task)
+        await become(database, Kind.TASK, task, "RUNNING")
     assert str(mine) in (await asyncio.wait_for(anext(stream), 5)).decode()
     await stream.aclose()  # type: ignore[attr-defined]
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.api.conftest import TES, WES
 from tests.api.specs import faults, keys
-from tests.builders import HELLO, a_run, execute, scalar
+from tests.builders import HELLO, a_run, an_attempt, become, scalar
 from tests.submitters.shapes import nulls
 from wesgate.api.dependencies import Context
 from wesgate.api.logs import CHUNK_BYTES
@@ -25,7 +25,7 @@ from wesgate.app import create_app
 from wesgate.core.errors import Unavailable
 from wesgate.core.owner import Caller
 from wesgate.core.paths import INCOMING
-from wesgate.core.spec import Store
+from wesgate.core.spec import Kind, Store
 from wesgate.core.states import TERMINAL
 from wesgate.db import runs, tasks
 from wesgate.db.session import Database
@@ -281,10 +281,7 @@ async def test_a_list_of_tasks_reads_nothing_that_it_does_not_show(
         steps = [{"exit_code": 0, "stdout": "o" * 1000}, {"exit_code": code, "stderr": "e" * 1000}, {"exit_code": None}]
         report = {"start_time": "2026-01-01T12:00:00Z", "end_time": None, "directory": "d", "system_logs": ["why"],
                   "steps": steps}  # fmt: skip
-        await execute(
-            database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, :n, 'task', CAST(:r AS json))",
-            id=task, n=number, r=json.dumps(report),
-        )  # fmt: skip
+        await an_attempt(database, Kind.TASK, task, report, number)
     whole = (await client.get(f"{WES}/runs/{run_id}/tasks/{task}")).json()
     assert (await client.get(f"{WES}/runs/{run_id}")).json()["task_logs"] == [whole]
     assert (whole["exit_code"], whole["system_logs"], whole["name"]) == (3, ["why"], HELLO["name"])
@@ -369,10 +366,7 @@ async def test_logs_are_served_as_plain_text_in_parts(
     (context.files / "logs").mkdir()
     (context.files / "logs" / "0.stderr").write_bytes(b"<script>0123456789")
     report = {"stderr": "logs/0.stderr", "stdout": "logs/0.stdout"}
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'run', CAST(:r AS json))",
-        id=run_id, r=json.dumps(report),
-    )  # fmt: skip
+    await an_attempt(database, Kind.RUN, run_id, report)
     url = (await client.get(f"{WES}/runs/{run_id}")).json()["run_log"]["stderr"]
     whole, part = await client.get(url), await client.get(url, headers={"Range": "bytes=8-"})
     assert whole.text == "<script>0123456789"
@@ -393,10 +387,7 @@ async def test_a_log_that_grows_meanwhile_is_sent_as_long_as_it_was(
 ) -> None:
     log = context.files / "grows"
     log.write_bytes(b"x" * 3 * CHUNK_BYTES)
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'run', CAST(:r AS json))",
-        id=run_id, r=json.dumps({"stdout": "grows"}),
-    )  # fmt: skip
+    await an_attempt(database, Kind.RUN, run_id, {"stdout": "grows"})
     url = (await client.get(f"{WES}/runs/{run_id}")).json()["run_log"]["stdout"]
     async with client.stream("GET", url) as answer:
         with log.open("ab") as file:
@@ -409,10 +400,7 @@ async def test_a_log_outside_the_shared_root_is_not_served(
 ) -> None:
     (tmp_path / "secret").write_text("secret")
     report = {"stderr": "../secret"}
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'run', CAST(:r AS json))",
-        id=run_id, r=json.dumps(report),
-    )  # fmt: skip
+    await an_attempt(database, Kind.RUN, run_id, report)
     assert (await client.get(f"{WES}/runs/{run_id}/logs/stderr")).status_code == 404
 
 
@@ -429,7 +417,7 @@ async def test_a_run_that_ended_stays_as_it_is_when_it_is_canceled(
 ) -> None:
     run = await submit(client)
     for step in ("CANCELING", "CANCELED") if state == "CANCELED" else (state,):
-        await execute(database, "UPDATE runs SET state = :s WHERE id = :id", s=step, id=run)
+        await become(database, Kind.RUN, run, step)
     answer = await client.post(f"{WES}/runs/{run}/cancel")
     assert (answer.status_code, answer.json()) == (200, {"run_id": run})
     assert (await client.get(f"{WES}/runs/{run}/status")).json()["state"] == state
@@ -470,7 +458,7 @@ async def test_a_list_has_tags_and_times(client: httpx.AsyncClient, database: Da
     (shown,) = (await client.get(f"{WES}/runs")).json()["runs"]
     assert shown == {"run_id": run, "state": "QUEUED", "tags": {"project": "x"}}
     for state in ("RUNNING", "COMPLETE"):
-        await execute(database, "UPDATE runs SET state = :s WHERE id = :id", s=state, id=run)
+        await become(database, Kind.RUN, run, state)
     (shown,) = (await client.get(f"{WES}/runs")).json()["runs"]
     assert not faults("wes", "RunSummary", shown)
     for time in ("start_time", "end_time"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.podman import BASH
 
 WDL = Path(__file__).parent / "wdl"
 WEB = "{web}"
@@ -283,7 +286,7 @@ CASES = (
         "a task in a container; image_map",
         {},
         {"w.told": "from the image"},
-        engine={"image_map": '{"wesgate.test/none:1": "localhost/wesgate-test/conformance:1"}'},
+        engine={"image_map": json.dumps({"wesgate.test/none:1": BASH})},
         runtime="podman",
     ),
 )

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import io
 import json
 import os
-import subprocess
-import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +14,26 @@ import httpx
 import pytest
 
 from tests.conformance.cases import CASES, PAGE, WDL, WEB, Case, table
-from tests.conftest import missing
-from tests.contracts.conftest import CONTAINERS_CONF
-from tests.contracts.image import fill, need_podman
-from tests.e2e.service import Service
+from tests.doubles.pages import serving_files
+from tests.e2e.service import Service, serving
+from tests.podman import BASH, podman_environment
 
 RUNS = "/ga4gh/wes/v1/runs"
-IMAGE = "localhost/wesgate-test/conformance:1"
 PATIENCE_S = 240.0
 
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[str]:
     """A web server for the files of `web/`."""
-    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    serve = partial(quiet, directory=str(Path(__file__).parent / "web"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-@contextmanager
-def serving(folder: Path, environment: dict[str, str], **settings: str) -> Iterator[Service]:
-    service = Service(folder / "data", settings, popen={"env": environment})
-    service.data.mkdir(parents=True)
-    service.start(sources__allow_private="true")
-    try:
-        yield service
-    finally:
-        assert service.stop() == 0
+    with serving_files(Path(__file__).parent / "web") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def processes(short_tmp: Path, web: str) -> Iterator[tuple[Service, dict[str, str]]]:
     """A service whose tasks are processes, with all cases for it under way."""
-    with serving(short_tmp / "conf-p", dict(os.environ), executors__local__slots__cpu_cores="16") as service:
+    settings = {"sources__allow_private": "true", "executors__local__slots__cpu_cores": "16"}
+    with serving(short_tmp / "conf-p", dict(os.environ), **settings) as service:
         yield service, submit_all(service, "process", web)
 
 
@@ -63,27 +42,9 @@ def containers(short_tmp: Path, web: str) -> Iterator[tuple[Service, dict[str, s
     """The same, whose tasks run in podman."""
     folder = short_tmp / "conf-c"
     folder.mkdir()
-    (folder / "containers.conf").write_text(CONTAINERS_CONF)
-    environment = os.environ | {"CONTAINERS_CONF": str(folder / "containers.conf")}
-    try:
-        build_image(folder / "tree", environment)
-    except (OSError, subprocess.CalledProcessError) as reason:
-        missing(f"podman with an image of busybox ({reason})")
-    with serving(folder, environment, executors__local__runtime="podman") as service:
+    settings = {"sources__allow_private": "true", "executors__local__runtime": "podman"}
+    with serving(folder, podman_environment(folder, BASH), **settings) as service:
         yield service, submit_all(service, "podman", web)
-
-
-def build_image(tree: Path, environment: dict[str, str]) -> None:
-    """An image with a shell as WDL wants it, and a file that is nowhere else."""
-    need_podman(environment)
-    tree.mkdir()
-    fill(tree)
-    (tree / "bin" / "bash").write_text('#!/bin/sh\nexec /bin/sh "$@"\n')
-    (tree / "bin" / "bash").chmod(0o755)
-    (tree / "etc" / "wesgate-test").write_text("from the image\n")
-    files = subprocess.run(["tar", "-C", tree, "-cf", "-", "."], check=True, capture_output=True)
-    command = ["podman", "import", "-q", "-", IMAGE]
-    subprocess.run(command, input=files.stdout, check=True, capture_output=True, env=environment)
 
 
 def submit_all(service: Service, runtime: str, web: str) -> dict[str, str]:

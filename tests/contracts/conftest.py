@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.contracts.ground import Ground, Seen
-from tests.contracts.image import build_image
+from tests.podman import BUSYBOX, CONTAINERS_CONF, need_podman
 from wesgate.core.backend import Executor, Observation
 from wesgate.core.errors import Misconfigured
 from wesgate.core.report import TaskReport
@@ -25,16 +25,6 @@ from wesgate.core.spec import Fetching, TaskSpec
 from wesgate.core.states import State
 from wesgate.executors.local import LocalExecutor, LocalSettings
 from wesgate.testing import FakeExecutor, World
-
-# Machines without CAP_SYS_RESOURCE cannot raise limits, and crun is not everywhere.
-CONTAINERS_CONF = """
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-runtime = "runc"
-[network]
-network_backend = "netavark"
-"""
 
 # The registry of the tests speaks http.
 REGISTRIES_CONF = """
@@ -95,7 +85,7 @@ async def grounds(
                 name = runtime.replace(":", "-")
                 places = tmp_path_factory.mktemp(name).resolve(), short_tmp / f"wake-{name}"
                 if runtime in CONTAINERS:
-                    _need_image(environment, tmp_path_factory.mktemp("image"))
+                    need_podman(environment, BUSYBOX)
                 if runtime == "docker" and not docker:
                     docker["DOCKER_HOST"] = stack.enter_context(_docker_api(short_tmp, environment))
                 made[runtime] = await stack.enter_async_context(_ground(runtime, *places, environment | docker))
@@ -144,19 +134,18 @@ def _docker_api(folder: Path, environment: dict[str, str]) -> Iterator[str]:
         server.wait()
 
 
-def _need_image(environment: dict[str, str], scratch: Path) -> None:
-    try:
-        build_image(environment, scratch)
-    except (OSError, subprocess.CalledProcessError) as reason:
-        missing(f"podman with an image of busybox ({reason})")
-
-
 @pytest.fixture(params=LOCAL)
 async def ground(request: pytest.FixtureRequest, grounds: Grounds) -> Ground:
     """The local executor with each runtime, for an owner who was never seen before."""
     if request.param == "docker" and request.node.originalname in NOT_BEHIND_DOCKER:
         pytest.skip(NOT_BEHIND_DOCKER[request.node.originalname])
     return replace(await grounds(request.param), owner=uuid.uuid4().hex)
+
+
+@pytest.fixture
+async def plain(grounds: Grounds) -> Ground:
+    """Processes without a sandbox, for an owner who was never seen before."""
+    return replace(await grounds("process:plain"), owner=uuid.uuid4().hex)
 
 
 @pytest.fixture(params=EXECUTORS)

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.podman import BUSYBOX
 from wesgate.core.backend import Handle, Observation
 from wesgate.core.report import TaskReport
 from wesgate.core.spec import FileType, Input, Output, Step, TaskSpec, attempt_key
 from wesgate.core.states import TERMINAL
 from wesgate.executors.local import LocalExecutor
-
-IMAGE = "localhost/wesgate-test/busybox:1"
 
 Seen = Observation[TaskReport]
 
@@ -52,7 +51,7 @@ class Ground:
 
     def sh(self, script: str, **step: Any) -> Step:
         """A step that runs a shell script; `$I` is the directory `inside`."""
-        made = Step(IMAGE, ("sh", "-c", f"I='{self.inside}'; {script}"))
+        made = Step(BUSYBOX, ("sh", "-c", f"I='{self.inside}'; {script}"))
         return replace(made, **step)
 
     def task(self, *steps: Step | str, **spec: Any) -> TaskSpec:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.contracts.conftest import AnyExecutor
-from tests.contracts.ground import IMAGE, Seen
+from tests.contracts.ground import Seen
+from tests.podman import BUSYBOX
 from wesgate.core.backend import Executor, Handle
 from wesgate.core.errors import Permanent, Retryable
 from wesgate.core.spec import Step, TaskSpec, attempt_key
@@ -17,7 +18,7 @@ from wesgate.core.states import TERMINAL, State
 
 
 def a_task(*command: str) -> TaskSpec:
-    return TaskSpec(uuid.uuid4().hex, (Step(IMAGE, command),))
+    return TaskSpec(uuid.uuid4().hex, (Step(BUSYBOX, command),))
 
 
 def a_key() -> str:

@@ -9,14 +9,14 @@ from uuid import uuid4
 
 import pytest
 
-from tests.builders import a_run, execute, scalar
+from tests.builders import a_run, become, scalar
 from tests.doubles.site import Site, failed, outputs
 from tests.doubles.tes import TesDouble
 from tests.doubles.workflows import FAIL, HELLO
 from wesgate.core.backend import Handle
 from wesgate.core.errors import Permanent, Retryable
 from wesgate.core.owner import Caller
-from wesgate.core.spec import RunSpec
+from wesgate.core.spec import Kind, RunSpec
 from wesgate.core.states import TERMINAL, State
 from wesgate.db.queue import HeadQueue
 from wesgate.db.session import Database
@@ -107,7 +107,7 @@ async def test_nothing_is_started_for_a_run_that_was_canceled_before_it_was_subm
 ) -> None:
     spec = replace(site.spec(HELLO), id=await a_run(database, caller))
     for state in states:
-        await execute(database, "UPDATE runs SET state = :state WHERE id = :id", id=spec.id, state=state)
+        await become(database, Kind.RUN, spec.id, state)
     engine = MiniwdlEngine(site.settings, HeadQueue(database, "local", 3), site.root, lambda: False)
     for _ in range(2):
         await engine.forbid(key_of(spec), spec)

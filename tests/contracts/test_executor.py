@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.contracts.ground import IMAGE, Ground, said
+from tests.contracts.ground import Ground, said
+from tests.podman import BUSYBOX
 from wesgate.core.backend import Handle
 from wesgate.core.spec import Fetching, FileType, Input, Lane, Output, Resources, Step
 from wesgate.core.states import State
@@ -49,7 +50,7 @@ async def test_an_ignored_error_is_recorded_and_the_task_goes_on(ground: Ground)
 
 
 async def test_a_command_that_is_not_there_is_the_steps_own_error(ground: Ground) -> None:
-    seen = await ground.run(ground.task(Step(IMAGE, ("no-such-program",))))
+    seen = await ground.run(ground.task(Step(BUSYBOX, ("no-such-program",))))
     assert seen.state is State.EXECUTOR_ERROR, seen
     assert seen.report
     assert seen.report.steps[0].exit_code == 127
@@ -64,7 +65,7 @@ async def test_exit_codes_that_clients_use_themselves_are_the_steps(ground: Grou
 
 async def test_arguments_reach_the_program_as_they_are(ground: Ground) -> None:
     words = ("a b", "$HOME", "'\"", "*", "ünï\n", "")
-    seen = await ground.run(ground.task(Step(IMAGE, ("printf", "[%s]", *words))))
+    seen = await ground.run(ground.task(Step(BUSYBOX, ("printf", "[%s]", *words))))
     assert said(seen) == "".join(f"[{word}]" for word in words)
 
 
@@ -85,13 +86,13 @@ async def test_an_environment_is_in_no_argument_list(ground: Ground) -> None:
 
 
 async def test_stdin_comes_from_a_file_of_an_earlier_step(ground: Ground) -> None:
-    second = Step(IMAGE, ("cat",), stdin=f"{ground.inside}/f")
+    second = Step(BUSYBOX, ("cat",), stdin=f"{ground.inside}/f")
     seen = await ground.run(ground.task("echo given > $I/f", second, volumes=(ground.inside,)))
     assert said(seen, 1) == "given\n"
 
 
 async def test_a_missing_stdin_is_named(ground: Ground) -> None:
-    step = Step(IMAGE, ("cat",), stdin=f"{ground.inside}/no")
+    step = Step(BUSYBOX, ("cat",), stdin=f"{ground.inside}/no")
     seen = await ground.run(ground.task(step, volumes=(ground.inside,)))
     assert (seen.state, seen.detail) == (State.SYSTEM_ERROR, f"stdin {ground.inside}/no of step 0 does not exist")
 
@@ -453,13 +454,13 @@ async def test_a_path_that_no_container_can_have_is_refused(ground: Ground, path
 
 
 @pytest.mark.parametrize("step", [
-    Step(IMAGE, ("printf", "a\0b")), Step(IMAGE, ("true",), env={"A\nB": "x"}), Step("--privileged", ("true",)),
-    Step(IMAGE, ("true",), workdir="relative"),
+    Step(BUSYBOX, ("printf", "a\0b")), Step(BUSYBOX, ("true",), env={"A\nB": "x"}), Step("--privileged", ("true",)),
+    Step(BUSYBOX, ("true",), workdir="relative"),
 ])  # fmt: skip
 async def test_a_hostile_step_ends_with_a_sentence(ground: Ground, step: Step) -> None:
     seen = await ground.run(ground.task(step))
     assert "the worker failed" not in seen.detail
-    if step.image == IMAGE:
+    if step.image == BUSYBOX:
         assert seen.state in (State.SYSTEM_ERROR, State.EXECUTOR_ERROR), seen
 
 

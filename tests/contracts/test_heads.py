@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import sys
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.contracts.conftest import Grounds
 from tests.contracts.ground import Ground, Seen, said
 from tests.contracts.test_executor import kill_worker
 from tests.doubles import program
@@ -28,11 +26,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="heads are forke
 MODULE = program.__name__
 ROOT = str(Path(__file__).parents[2])
 SECRET = "c2VjcmV0IG9mIGEgc3RvcmU"
-
-
-@pytest.fixture
-async def plain(grounds: Grounds) -> Ground:
-    return replace(await grounds("process:plain"), owner=uuid.uuid4().hex)
 
 
 @pytest.fixture

@@ -8,20 +8,21 @@ import json
 import subprocess
 import tarfile
 import threading
-import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.conftest import CONTAINERS, Grounds
+from tests.contracts.conftest import CONTAINERS
 from tests.contracts.ground import Ground, said
-from tests.contracts.image import fill
+from tests.podman import fill
 from wesgate.core.spec import Resources, Step
 from wesgate.core.states import State
+
+pytestmark = pytest.mark.parametrize("ground", CONTAINERS, indirect=True)
 
 OCI = "application/vnd.oci.image"
 VOLUME = "/of-the-image"
@@ -94,11 +95,6 @@ def registry(tmp_path: Path, environment: dict[str, str]) -> Iterator[Registry]:
         yield server
         server.shutdown()
         subprocess.run(["podman", "rmi", "--ignore", server.image], check=True, capture_output=True, env=environment)
-
-
-@pytest.fixture(params=CONTAINERS)
-async def ground(request: pytest.FixtureRequest, grounds: Grounds) -> Ground:
-    return replace(await grounds(request.param), owner=uuid.uuid4().hex)
 
 
 async def test_an_image_is_pulled_if_it_is_missing_and_never_again(ground: Ground, registry: Registry) -> None:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import uuid
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -34,11 +33,6 @@ from wesgate.worker.work import FIRST_LOOK_S, MOST_LISTED
 @pytest.fixture
 async def podman(grounds: Grounds) -> Ground:
     return await grounds("podman")
-
-
-@pytest.fixture
-async def plain(grounds: Grounds) -> Ground:
-    return replace(await grounds("process:plain"), owner=uuid.uuid4().hex)
 
 
 def executor(tmp_path: Path, **environment: str) -> LocalExecutor:

@@ -6,23 +6,20 @@ from __future__ import annotations
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.conftest import CONTAINERS, Grounds
-from tests.contracts.ground import IMAGE, Ground, said
+from tests.contracts.conftest import CONTAINERS
+from tests.contracts.ground import Ground, said
 from tests.contracts.test_executor import worker_ended
+from tests.podman import BUSYBOX
 from wesgate.core.spec import Input, Output, Policy, Step
 from wesgate.core.states import State
 
+pytestmark = pytest.mark.parametrize("ground", CONTAINERS, indirect=True)
+
 Made = Callable[..., str]
-
-
-@pytest.fixture(params=CONTAINERS)
-async def ground(request: pytest.FixtureRequest, grounds: Grounds) -> Ground:
-    return replace(await grounds(request.param), owner=uuid.uuid4().hex)
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def image(ground: Ground, environment: dict[str, str], tmp_path: Path) -> Iterat
         folder = tmp_path / uuid.uuid4().hex
         folder.mkdir()
         (folder / "passwd").write_text("root:x:0:0::/:/bin/sh\npolly:x:4321:4321::/:/bin/sh\n")
-        lines = [f"FROM {IMAGE}", "COPY passwd /etc/passwd", *changes]
+        lines = [f"FROM {BUSYBOX}", "COPY passwd /etc/passwd", *changes]
         (folder / "Containerfile").write_text("\n".join(lines) + "\n")
         call("build", "--quiet", "--isolation=chroot", "--tag", name, str(folder))
         made.append(name)

@@ -10,7 +10,7 @@ from tests.builders import HELLO, a_new_task, execute
 from wesgate.core.owner import Caller, Owner
 from wesgate.core.spec import Kind
 from wesgate.core.states import State
-from wesgate.db import owners, tasks
+from wesgate.db import tasks
 from wesgate.db.lists import pages
 from wesgate.db.lists.filters import Filter, conditions, where
 from wesgate.db.lists.pages import SAMPLE
@@ -18,11 +18,6 @@ from wesgate.db.session import Database
 
 NAMES = ["", "a", "a%", "a_", "ab", "a\uffff", "a\U0010ffff", "b", "\ud7ff", "\ue000", "\U0010ffff", "é", "e\u0301",
          "x" * 64, "x" * 65, "x" * 63 + "y", "x" * 3000]  # fmt: skip
-
-
-@pytest.fixture
-async def somebody(any_database: Database) -> Caller:
-    return Caller(await owners.ensure(any_database, "test", "somebody"))
 
 
 async def test_a_prefix_finds_what_begins_with_it(any_database: Database, somebody: Caller) -> None:

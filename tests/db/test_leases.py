@@ -8,21 +8,16 @@ from uuid import uuid4
 
 import pytest
 
-from tests.builders import a_task, execute, scalar
+from tests.builders import a_task, become, execute, scalar
 from wesgate.core.backend import Handle
 from wesgate.core.decide import Phase, Submit
 from wesgate.core.owner import Caller
 from wesgate.core.report import TaskReport
 from wesgate.core.spec import Kind
 from wesgate.core.states import State
-from wesgate.db import leases, owners
+from wesgate.db import leases
 from wesgate.db.leases import Claim, Outcome, Pause
 from wesgate.db.session import Database
-
-
-@pytest.fixture
-async def somebody(any_database: Database) -> Caller:
-    return Caller(await owners.ensure(any_database, "test", "somebody"))
 
 
 async def claim(database: Database, holder: str = "one", limit: int = 100) -> list[Claim]:
@@ -100,7 +95,7 @@ async def test_a_holder_whose_lease_moved_on_can_write_nothing(any_database: Dat
 async def test_a_cancel_that_came_meanwhile_stands(any_database: Database, somebody: Caller) -> None:
     task = await a_task(any_database, somebody)
     (mine,) = await claim(any_database)
-    await execute(any_database, "UPDATE tasks SET state = 'CANCELING' WHERE id = :id", id=task)
+    await become(any_database, Kind.TASK, task, "CANCELING")
     async with any_database.transaction() as connection:
         assert not await leases.submitting(connection, Kind.TASK, [(mine, Submit(1))])
         assert not await leases.become(connection, Kind.TASK, [Outcome(mine, State.RUNNING, "")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,9 +13,10 @@ from hypothesis import given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
-from tests.builders import a_run, execute
+from tests.builders import a_run, an_attempt, execute
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.owner import Caller, Owner
+from wesgate.core.spec import Kind
 from wesgate.core.states import State
 from wesgate.db import owners, runs
 from wesgate.db.counts import Counts
@@ -157,8 +157,7 @@ async def test_a_run_that_ended_is_found_by_its_outputs_and_not_by_where_they_ar
     run = await a_run(database, caller, directory="0123/run-4567")
     report = {"outputs": {"w.bam": "/srv/0123/run-4567/outputs/w.bam/Final_1.bam", "w.n": 42}}
     for number, left in ((1, {}), (2, report)):
-        values = {"id": run, "number": number, "report": json.dumps(left)}
-        await execute(database, "INSERT INTO attempts VALUES (:id, :number, 'run', 'h', :report)", **values)
+        await an_attempt(database, Kind.RUN, run, left, number)
     await runs.add_output_words(database, [run, uuid4()])
     assert not await found(database, caller, "final")  # the first attempt told nothing
     await execute(database, "UPDATE runs SET attempt = 2")

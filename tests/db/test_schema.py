@@ -12,11 +12,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from tests.builders import a_run, a_task, execute, scalar
+from tests.builders import a_run, a_task, become, execute, scalar
 from wesgate.core.errors import Misconfigured
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.core.states import TERMINAL, TRANSITIONS, State
-from wesgate.db import migrate, owners
+from wesgate.db import migrate
 from wesgate.db.session import Database
 from wesgate.db.tables import Base
 
@@ -71,16 +72,15 @@ async def test_the_database_has_the_same_table_of_states_as_the_code(any_databas
 async def test_no_statement_takes_a_row_out_of_an_end(database: Database, caller: Caller, end: State) -> None:
     task = await a_task(database, caller)
     if end is State.CANCELED:
-        await execute(database, "UPDATE tasks SET state = 'CANCELING' WHERE id = :id", id=task)
-    await execute(database, "UPDATE tasks SET state = :end WHERE id = :id", end=end, id=task)
+        await become(database, Kind.TASK, task, "CANCELING")
+    await become(database, Kind.TASK, task, end)
     with pytest.raises(IntegrityError, match="may not become"):
-        await execute(database, "UPDATE tasks SET state = 'RUNNING' WHERE id = :id", id=task)
+        await become(database, Kind.TASK, task, "RUNNING")
 
 
-async def test_an_ended_row_is_never_due_again(any_database: Database) -> None:
-    somebody = Caller(await owners.ensure(any_database, "test", "somebody"))
+async def test_an_ended_row_is_never_due_again(any_database: Database, somebody: Caller) -> None:
     task = await a_task(any_database, somebody)
-    await execute(any_database, "UPDATE tasks SET state = 'COMPLETE' WHERE id = :id", id=task)
+    await become(any_database, Kind.TASK, task, "COMPLETE")
     assert await scalar(any_database, "SELECT due_at FROM tasks WHERE id = :id", id=task) is None
     with pytest.raises(IntegrityError, match="ended_rows_are_never_due"):
         await execute(any_database, "UPDATE tasks SET due_at = now() WHERE id = :id", id=task)
@@ -89,7 +89,7 @@ async def test_an_ended_row_is_never_due_again(any_database: Database) -> None:
 async def test_every_state_is_recorded_in_order(database: Database, caller: Caller) -> None:
     task = await a_task(database, caller)
     for state in ("INITIALIZING", "RUNNING", "COMPLETE"):
-        await execute(database, "UPDATE tasks SET state = :state WHERE id = :id", state=state, id=task)
+        await become(database, Kind.TASK, task, state)
     told = await scalar(database, "SELECT string_agg(state, ' ' ORDER BY id) FROM history WHERE row_id = :id", id=task)
     assert told == "QUEUED INITIALIZING RUNNING COMPLETE"
 
@@ -97,6 +97,6 @@ async def test_every_state_is_recorded_in_order(database: Database, caller: Call
 async def test_a_run_that_ends_leaves_no_task_running(database: Database, caller: Caller) -> None:
     run = await a_run(database, caller)
     task = await a_task(database, Caller(caller.owner, run))
-    await execute(database, "UPDATE runs SET state = 'SYSTEM_ERROR' WHERE id = :id", id=run)
+    await become(database, Kind.RUN, run, "SYSTEM_ERROR")
     assert await scalar(database, "SELECT state FROM tasks WHERE id = :id", id=task) == "CANCELING"
     assert await scalar(database, "SELECT due_at <= now() FROM tasks WHERE id = :id", id=task)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-from tests.builders import a_new_task, execute, scalar
+from tests.builders import a_new_task, become, execute, scalar
 from wesgate.core.owner import Caller
-from wesgate.core.spec import Lane, Policy
+from wesgate.core.spec import Kind, Lane, Policy
 from wesgate.db import owners, slots, tasks
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
@@ -111,7 +111,7 @@ async def test_heads_do_not_take_the_slots_of_tasks(any_database: Database) -> N
 
 async def test_a_canceled_task_does_not_wait_for_a_slot(any_database: Database) -> None:
     (task,) = await queue(any_database, "a", 1)
-    await execute(any_database, "UPDATE tasks SET state = 'CANCELING' WHERE id = :id", id=task)
+    await become(any_database, Kind.TASK, task, "CANCELING")
     assert await admit(any_database, Capacity()) == 0
     assert await scalar(any_database, "SELECT due_at <= now() FROM tasks WHERE id = :id", id=task)
 

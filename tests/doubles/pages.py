@@ -1,13 +1,15 @@
-"""A web server of a few pages, among them those of a TRS registry."""
+"""A web server of a few pages, among them those of a TRS registry, and one of the files of a folder."""
 
 from __future__ import annotations
 
 import http.server
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 REGISTRY = "/api/ga4gh/trs/v2"
@@ -38,14 +40,16 @@ class Pages:
         return f"{self.url}{base}"
 
 
+class _Quiet:
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
 @contextmanager
 def serving() -> Iterator[Pages]:
     double = Pages()
 
-    class Answers(http.server.BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
+    class Answers(_Quiet, http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             double.asked.append(self.path)
             page = double.pages.get(self.path)
@@ -54,8 +58,26 @@ def serving() -> Iterator[Pages]:
             self.end_headers()
             self.wfile.write(page or b"")
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        double.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with _running(Answers) as port:
+        double.port = port
         yield double
+
+
+class _Files(_Quiet, http.server.SimpleHTTPRequestHandler):
+    """The files of its `directory`."""
+
+
+@contextmanager
+def serving_files(folder: Path) -> Iterator[str]:
+    """The URL of a web server of the files of a folder."""
+    with _running(partial(_Files, directory=str(folder))) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(answers: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[int]:
+    """The port on which a server runs."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), answers) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield server.server_address[1]
         server.shutdown()

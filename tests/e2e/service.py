@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,19 @@ class Service:
             assert time.monotonic() < until, f"still {found}\n{self.log()[-4000:]}"
             time.sleep(0.1)
         return found
+
+
+@contextlib.contextmanager
+def serving(folder: Path, environment: dict[str, str], **settings: str) -> Iterator[Service]:
+    """A service that stops as it should at the end, and leaves nothing running."""
+    service = Service(folder / "data", popen={"env": environment})
+    service.data.mkdir(parents=True)
+    service.start(**settings)
+    try:
+        yield service
+    finally:
+        assert service.stop() == 0
+    assert gone(service.data) == []
 
 
 def working(data: Path) -> list[psutil.Process]:

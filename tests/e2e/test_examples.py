@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.contracts.conftest import CONTAINERS_CONF
+from tests.conftest import missing
 from tests.e2e.service import gone, postgres
+from tests.podman import podman_environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WESGATE = Path(sys.executable).with_name("wesgate")
@@ -106,25 +106,19 @@ def test_the_demo_shows_what_came_out_and_leaves_nothing_running(tmp_path: Path)
 
 @pytest.fixture
 def podman(tmp_path: Path) -> dict[str, str]:
-    """An environment in which podman works; without one there is nothing to show, except under CI."""
-    (tmp_path / "containers.conf").write_text(CONTAINERS_CONF)
-    environment = {"CONTAINERS_CONF": str(tmp_path / "containers.conf")}
-    probe = ["podman", "run", "--rm", "--rootfs", "/:O", "true"]
-    works = shutil.which("podman") and subprocess.run(
-        probe, env=os.environ | environment, capture_output=True, timeout=60, check=False
-    )
-    data = Path("/usr/share/doc/bowtie2/examples/reads").is_dir()
-    if not works or works.returncode or not data:
-        told = "needs podman that works, and the Debian package bowtie2-examples"
-        pytest.fail(told) if os.environ.get("CI") == "true" else pytest.skip(told)
-    return environment
+    """An environment in which podman works, on a machine that has the reads."""
+    if not Path("/usr/share/doc/bowtie2/examples/reads").is_dir():
+        missing("the Debian package bowtie2-examples")
+    return podman_environment(tmp_path)
 
 
 @pytest.mark.timeout(600)
 def test_lambda_variants_are_those_expected(podman: dict[str, str], tmp_path: Path) -> None:
     folder = EXAMPLES / "lambda-variants"
-    subprocess.run([folder / "build-image.sh"], env=os.environ | podman, check=True, stdout=subprocess.DEVNULL)
-    with serving(tmp_path, WESGATE_EXECUTORS__LOCAL__RUNTIME="podman", **podman) as environment:
+    subprocess.run([folder / "build-image.sh"], env=podman, check=True, stdout=subprocess.DEVNULL)
+    with serving(
+        tmp_path, WESGATE_EXECUTORS__LOCAL__RUNTIME="podman", CONTAINERS_CONF=podman["CONTAINERS_CONF"]
+    ) as environment:
         ended = subprocess.run(
             [folder / "run.sh", str(tmp_path / "lambda")],
             env=environment | {"WESGATE": str(WESGATE)},

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import time
@@ -17,12 +16,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import missing
-from tests.contracts.conftest import CONTAINERS_CONF
-from tests.contracts.ground import IMAGE
-from tests.contracts.image import build_image
 from tests.doubles.receiver import receiving
 from tests.e2e.service import ENDED, PATIENCE_S, Service, gone, left_running, postgres, working
+from tests.podman import BUSYBOX, podman_environment
 from wesgate.core.failpoints import FAILPOINTS
 from wesgate.db.session import Database
 
@@ -426,15 +422,8 @@ def test_a_clean_stop_ends_the_database_and_leaves_the_work(service: Service) ->
 @pytest.fixture
 def podman(quick: Service, tmp_path: Path) -> Iterator[Service]:
     """The same with containers; none of them is left, whatever the test does."""
-    (tmp_path / "containers.conf").write_text(CONTAINERS_CONF)
-    environment = os.environ | {"CONTAINERS_CONF": str(tmp_path / "containers.conf")}
-    (tmp_path / "tree").mkdir()
-    try:
-        build_image(environment, tmp_path / "tree")
-    except (OSError, subprocess.CalledProcessError) as reason:
-        missing(f"podman with an image of busybox ({reason})")
     quick.settings["executors__local__runtime"] = "podman"
-    quick.popen["env"] = environment
+    quick.popen["env"] = podman_environment(tmp_path, BUSYBOX)
     yield quick
     if left := containers(quick):
         remove(quick, left)
@@ -465,7 +454,7 @@ def soon(holds: Callable[[], bool], patience_s: float = 15.0) -> bool:
 @pytest.mark.parametrize("name", ["reconcile-called", "executor-spawned"])
 async def test_a_container_outlives_the_service_dying_at(name: str, podman: Service, database: Database) -> None:
     armed(podman, f"{name}=kill")
-    asked(lambda: podman.post(TES, json=counting(podman, then="sleep 2", image=IMAGE)))
+    asked(lambda: podman.post(TES, json=counting(podman, then="sleep 2", image=BUSYBOX)))
     podman.died()
     assert soon(lambda: starts(podman) == 1)
     armed(podman, "")
@@ -480,7 +469,7 @@ async def test_a_container_outlives_the_service_dying_at(name: str, podman: Serv
 
 async def test_a_worker_that_dies_before_its_container_starts_is_replaced(podman: Service, database: Database) -> None:
     armed(podman, "worker-started=kill,reconcile-cleared=kill", executors__local__max_attempts="2")
-    asked(lambda: podman.post(TES, json=counting(podman, image=IMAGE)))
+    asked(lambda: podman.post(TES, json=counting(podman, image=BUSYBOX)))
     podman.died()
     armed(podman, "")
     (task,) = podman.get(TES)["tasks"]
@@ -496,7 +485,7 @@ async def test_a_reboot_repeats_what_ran_in_containers(podman: Service, database
     """All processes are gone at once, and the containers with them."""
     roots = {"files__allowed": f'["{podman.data}/shared"]', "executors__local__max_attempts": "2"}
     podman.start(**roots)
-    task = podman.post(TES, json=counting(podman, then="[ $(wc -l < /ledger/starts) = 2 ] || sleep 600", image=IMAGE))
+    task = podman.post(TES, json=counting(podman, then="[ $(wc -l < /ledger/starts) = 2 ] || sleep 600", image=BUSYBOX))
     podman.until(f"{TES}/{task.json()['id']}", lambda _: starts(podman) == 1)
     reboot(podman)
     remove(podman, containers(podman))

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import missing
-from tests.contracts.conftest import CONTAINERS_CONF
-from tests.contracts.image import fill, need_podman
 from tests.e2e.documents import HELLO
-from tests.e2e.service import Service, gone
+from tests.e2e.service import Service, serving
+from tests.podman import BASH, podman_environment
 from wesgate.core.report import WHAT_RAN
 
 WES = "/ga4gh/wes/v1/runs"
-IMAGE = "localhost/wesgate-test/bash:1"
 
 WITHOUT = {"process:bubblewrap": (), "process:namespace": ("bwrap",), "process:plain": ("bwrap", "unshare")}
 """The programs that do not work where a process runtime is the best there is."""
-
-
-@contextmanager
-def serving(folder: Path, environment: dict[str, str], **settings: str) -> Iterator[Service]:
-    service = Service(folder / "data", popen={"env": environment})
-    service.data.mkdir(parents=True)
-    service.start(**settings)
-    try:
-        yield service
-    finally:
-        assert service.stop() == 0
-    assert gone(service.data) == []
 
 
 @pytest.fixture(scope="module", params=WITHOUT)
@@ -64,26 +48,9 @@ def podman(short_tmp: Path) -> Iterator[Service]:
     """A service with podman, and an image that has a shell as WDL wants it."""
     folder = short_tmp / "podman"
     folder.mkdir()
-    (folder / "containers.conf").write_text(CONTAINERS_CONF)
-    environment = os.environ | {"CONTAINERS_CONF": str(folder / "containers.conf")}
-    try:
-        build_image(folder / "tree", environment)
-    except (OSError, subprocess.CalledProcessError) as reason:
-        missing(f"podman with an image of busybox ({reason})")
-    settings = {"executors__local__runtime": "podman", "engines__miniwdl__default_image": IMAGE}
-    with serving(folder, environment, **settings) as service:
+    settings = {"executors__local__runtime": "podman", "engines__miniwdl__default_image": BASH}
+    with serving(folder, podman_environment(folder, BASH), **settings) as service:
         yield service
-
-
-def build_image(tree: Path, environment: dict[str, str]) -> None:
-    need_podman(environment)
-    tree.mkdir()
-    fill(tree)
-    (tree / "bin" / "bash").write_text('#!/bin/sh\nexec /bin/sh "$@"\n')
-    (tree / "bin" / "bash").chmod(0o755)
-    files = subprocess.run(["tar", "-C", tree, "-cf", "-", "."], check=True, capture_output=True)
-    command = ["podman", "import", "-q", "-", IMAGE]
-    subprocess.run(command, input=files.stdout, check=True, capture_output=True, env=environment)
 
 
 def run(service: Service, workflow: str = HELLO, **inputs: str) -> dict[str, Any]:
@@ -128,7 +95,7 @@ def test_a_task_of_a_run_is_a_task_of_tes(podman: Service) -> None:
     (log,) = tasks(podman, greets(podman, "TES"))
     task = podman.get(log["tes_uri"].removeprefix(podman.url) + "?view=FULL")
     assert (task["id"], task["state"], task["name"]) == (log["id"], "COMPLETE", log["name"])
-    assert task["executors"][0]["image"] == IMAGE
+    assert task["executors"][0]["image"] == BASH
     assert task["logs"][0]["logs"][0]["exit_code"] == log["exit_code"] == 0
     assert podman.get_text(log["stdout"].removeprefix(podman.url)) == "hello TES\n"
 

@@ -17,17 +17,12 @@ from wesgate.core.owner import Caller
 from wesgate.core.report import StepLog, TaskReport
 from wesgate.core.spec import Kind, Lane, attempt_key
 from wesgate.core.states import State
-from wesgate.db import owners, tasks
+from wesgate.db import tasks
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
 from wesgate.reconcile import kernel
 from wesgate.reconcile.kernel import Charge, sweep
 from wesgate.testing import FakeExecutor, FlakyExecutor, ForgetfulExecutor, LyingExecutor, SlowExecutor, World
-
-
-@pytest.fixture
-async def somebody(any_database: Database) -> Caller:
-    return Caller(await owners.ensure(any_database, "test", "somebody"))
 
 
 def charge(backend: FakeExecutor, **more: Any) -> Charge:

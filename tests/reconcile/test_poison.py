@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.builders import a_run, a_task, execute, scalar
+from tests.builders import a_run, a_task, an_attempt, execute, scalar
 from wesgate.core.backend import Handle, Observation
 from wesgate.core.errors import Retryable
 from wesgate.core.owner import Caller
@@ -108,7 +108,7 @@ async def test_a_canceled_row_whose_submit_failed_for_a_day_is_canceled(database
             raise Retryable("it does not answer")
 
     task, other, backend = await a_task(database, caller), await a_task(database, caller), Lost()
-    await execute(database, "INSERT INTO attempts (row_id, number, kind) VALUES (:id, 1, 'task')", id=task)
+    await an_attempt(database, Kind.TASK, task)
     await execute(database, f"UPDATE tasks SET failures = {kernel.GIVE_UP_AFTER} WHERE id = :id", id=task)
     await tasks.cancel(database, caller, task)
     await pass_over(database, backend, 2)

@@ -19,7 +19,7 @@ from wesgate.core.backend import Handle, Observation
 from wesgate.core.owner import Caller
 from wesgate.core.spec import Lane, attempt_key
 from wesgate.core.states import State
-from wesgate.db import owners, tasks
+from wesgate.db import tasks
 from wesgate.db.session import Database
 from wesgate.db.slots import Capacity
 from wesgate.reconcile import service
@@ -58,11 +58,11 @@ async def test_a_cancel_is_taken_up_without_waiting_for_the_next_look(database: 
     assert ("canceled", attempt_key(task, 1)) in backend.world.ledger
 
 
-async def test_several_at_once_submit_each_task_once(any_database: Database) -> None:
-    caller, world = Caller(await owners.ensure(any_database, "test", "somebody")), World()
+async def test_several_at_once_submit_each_task_once(any_database: Database, somebody: Caller) -> None:
+    world = World()
     loops = [Reconciler(any_database, [with_slots(FakeExecutor(world, ends_at_once), 20)], None) for _ in range(3)]
     async with listening(any_database) as ear, running(*loops):
-        made = [await tasks.create(any_database, caller, a_new_task()) for _ in range(60)]
+        made = [await tasks.create(any_database, somebody, a_new_task()) for _ in range(60)]
         await ear.until(made, State.COMPLETE)
     keys = sorted(attempt_key(task, 1) for task in made)
     assert sorted(key for verb, key in world.calls if verb == "submit") == keys

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +14,8 @@ import pytest
 
 from tests.api.conftest import context, files  # noqa: F401  # fixtures
 from tests.conftest import missing
-from tests.contracts.conftest import CONTAINERS_CONF
-from tests.e2e.service import Service
-from tests.e2e.test_runtimes import IMAGE, build_image, serving
+from tests.e2e.service import Service, serving
+from tests.podman import BASH, podman_environment
 from tests.submitters.sent import SUBMITTERS, Submitter, document
 from wesgate.api.dependencies import Context
 from wesgate.app import create_app
@@ -63,7 +61,7 @@ class Site:
 
     def task(self, name: str) -> dict[str, Any]:
         """What a submitter sends, with its files below the root."""
-        made: dict[str, Any] = document(name, root=str(self.root), image=IMAGE, store=f"file://{self.root}")
+        made: dict[str, Any] = document(name, root=str(self.root), image=BASH, store=f"file://{self.root}")
         return made
 
     def run(self, name: str, sent: Any = None) -> dict[str, Any]:
@@ -94,13 +92,7 @@ def site(request: pytest.FixtureRequest, short_tmp: Path) -> Iterator[Site]:
     """A service with each kind of runtime."""
     folder = short_tmp / f"submitters-{request.param}"
     (folder / "root" / "jobstore").mkdir(parents=True)
-    (folder / "containers.conf").write_text(CONTAINERS_CONF)
-    environment = os.environ | {"CONTAINERS_CONF": str(folder / "containers.conf")}
-    if request.param == "podman":
-        try:
-            build_image(folder / "tree", environment)
-        except (OSError, subprocess.CalledProcessError) as reason:
-            missing(f"podman with an image of busybox ({reason})")
+    environment = podman_environment(folder, BASH) if request.param == "podman" else dict(os.environ)
     root = folder / "root"
     settings = {
         "executors__local__runtime": request.param,

@@ -16,14 +16,14 @@ from pydantictes import models
 from pydantictes.api import TesClient
 
 from tests.api.served import serving
-from tests.builders import a_task
-from tests.e2e.test_runtimes import IMAGE
+from tests.builders import a_task, an_attempt, put
 from tests.fetched import fetched, run
+from tests.podman import BASH
 from tests.submitters.conftest import Site
 from tests.submitters.sent import OLD, STATES
-from tests.submitters.test_dialects import become, report
 from wesgate.api.dependencies import Context
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.db.session import Database
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def test_the_old_py_tes_is_another_one_than_the_new() -> None:
 @in_processes
 @pytest.mark.parametrize("version", VERSIONS)
 def test_py_tes_runs_a_task(site: Site, version: str) -> None:
-    told = drive(version, "run", site.service.url, IMAGE, "echo hello; echo $A; cat /in/a; exit 3")
+    told = drive(version, "run", site.service.url, BASH, "echo hello; echo $A; cat /in/a; exit 3")
     assert told["states"][-1] == told["listed"] == "EXECUTOR_ERROR"
     assert (told["exit_code"], told["stdout"]) == (3, "hello\nb\ngiven")
 
@@ -64,7 +64,7 @@ def test_py_tes_runs_a_task(site: Site, version: str) -> None:
 @in_processes
 @pytest.mark.parametrize("version", VERSIONS)
 def test_py_tes_cancels_a_task_that_runs_and_one_that_has_ended(site: Site, version: str) -> None:
-    told = drive(version, "cancel", site.service.url, IMAGE, "echo begun; sleep 600")
+    told = drive(version, "cancel", site.service.url, BASH, "echo begun; sleep 600")
     assert (told["states"][-1], told["stdout"]) == ("CANCELED", "begun\n")
 
 
@@ -81,7 +81,7 @@ def test_py_tes_reads_service_info(site: Site) -> None:
 
 
 def pydantic_task(site: Site, script: str) -> Any:
-    step = models.TesExecutor(image=IMAGE, command=["sh", "-c", script])
+    step = models.TesExecutor(image=BASH, command=["sh", "-c", script])
     content = models.TesInput(path="/in/a", content="given", type=models.TesFileType.FILE)
     return models.TesTask(name="driven", executors=[step], inputs=[content])
 
@@ -138,8 +138,10 @@ async def test_py_tes_and_pydantic_tes_can_read_every_state(url: str, database: 
     tasks, folded = [], [OLD.get(state, state) for state in STATES]
     for state in STATES:
         tasks.append(str(await a_task(database, caller)))
-        await report(database, tasks[-1], steps=[{"exit_code": None, "start_time": "2026-01-01T12:00:00Z"}])
-        await become(database, tasks[-1], state)
+        await an_attempt(
+            database, Kind.TASK, tasks[-1], {"steps": [{"exit_code": None, "start_time": "2026-01-01T12:00:00Z"}]}
+        )
+        await put(database, Kind.TASK, tasks[-1], state)
     old, new = [await asyncio.to_thread(drive, version, "look", url, *tasks) for version in VERSIONS]
     assert old == {"alone": [[state] for state in folded], "listed": folded}
     assert new == {"alone": [[state] for state in STATES], "listed": list(STATES)}

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import text
 from tes.utils import unmarshal  # type: ignore[import-untyped]
 
 import tes  # type: ignore[import-untyped]
 from tests.api.specs import faults
-from tests.builders import HELLO, execute, scalar
+from tests.builders import HELLO, an_attempt, put, scalar
 from tests.submitters.sent import DOCUMENTS, STATES, SUBMITTERS, WITHOUT_A_DOCUMENT, Submitter, document, kept
 from tests.submitters.shapes import nulls, unknown
+from wesgate.core.spec import Kind
 from wesgate.core.states import TERMINAL
 from wesgate.db.session import Database
 from wesgate.ga4gh import dialects
@@ -32,22 +31,6 @@ async def create(client: httpx.AsyncClient, sent: Any, **headers: str) -> str:
     answer = await client.post("/tasks", json=sent, headers=headers)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
-
-
-async def become(database: Database, task: str, state: str) -> None:
-    """Put a task into any state, also one that no task here comes to."""
-    ended = "now()" if state in TERMINAL else "NULL"
-    async with database.transaction() as connection:
-        await connection.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers
-        statement = f"UPDATE tasks SET state = :s, ended_at = {ended}, due_at = NULL WHERE id = :id"
-        await connection.execute(text(statement), {"s": state, "id": UUID(task)})
-
-
-async def report(database: Database, task: str, **told: Any) -> None:
-    await execute(
-        database, "INSERT INTO attempts (row_id, number, kind, report) VALUES (:id, 1, 'task', CAST(:r AS json))",
-        id=UUID(task), r=json.dumps(told),
-    )  # fmt: skip
 
 
 # What it sends
@@ -92,7 +75,7 @@ async def test_it_gets_no_state_that_it_cannot_bear(
 ) -> None:
     task = await create(client, sent)
     for state in STATES:
-        await become(database, task, state)
+        await put(database, Kind.TASK, task, state)
         wanted = submitter.shown.get(state, state)
         for view in ("", "?view=MINIMAL", "?view=BASIC", "?view=FULL"):
             assert (await client.get(f"/tasks/{task}{view}")).json()["state"] == wanted
@@ -107,7 +90,12 @@ async def test_a_size_is_a_string_that_it_can_read(
 ) -> None:
     sizes = (0, (1 << 31) - 1, 1 << 31, 5_000_000_000)
     task = await create(client, sent)
-    await report(database, task, outputs=[{"url": "file:///o", "path": "/o", "size_bytes": size} for size in sizes])
+    await an_attempt(
+        database,
+        Kind.TASK,
+        task,
+        {"outputs": [{"url": "file:///o", "path": "/o", "size_bytes": size} for size in sizes]},
+    )
     for view in ("BASIC", "FULL"):
         (log,) = (await client.get(f"/tasks/{task}?view={view}")).json()["logs"]
         told = [file["size_bytes"] for file in log["outputs"]]
@@ -120,8 +108,8 @@ async def test_its_answers_have_no_nulls_and_nothing_that_strict_clients_refuse(
     task = await create(client, sent)
     for state in ("QUEUED", "RUNNING", "COMPLETE", "EXECUTOR_ERROR", "CANCELED"):
         if state == "RUNNING":
-            await report(database, task, steps=[{"exit_code": None, "stdout": "so far"}])
-        await become(database, task, state)
+            await an_attempt(database, Kind.TASK, task, {"steps": [{"exit_code": None, "stdout": "so far"}]})
+        await put(database, Kind.TASK, task, state)
         for view in ("MINIMAL", "BASIC", "FULL"):
             alone = (await client.get(f"/tasks/{task}?view={view}")).json()
             listed = (await client.get(f"/tasks?view={view}")).json()
@@ -149,7 +137,7 @@ async def test_it_may_cancel_what_has_ended(
 ) -> None:
     for state in TERMINAL:
         task = await create(client, sent)
-        await become(database, task, state)
+        await put(database, Kind.TASK, task, state)
         answer = await client.post(f"/tasks/{task}:cancel")
         assert (answer.status_code, answer.content) == (200, b"{}")
         assert await scalar(database, "SELECT state FROM tasks WHERE id = :id", id=UUID(task)) == state

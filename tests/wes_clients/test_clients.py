@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,8 @@ import pytest
 import yaml
 
 from tests.api.specs import SPECS
-from tests.e2e.service import Service
-from tests.e2e.test_runtimes import serving
+from tests.doubles.pages import serving_files
+from tests.e2e.service import Service, serving
 from tests.fetched import fetched, run
 
 HERE = Path(__file__).parent
@@ -149,17 +145,8 @@ def test_gxy_wes_submits_looks_and_cancels(service: Service, workflow: Path) -> 
 # ai4gh
 
 
-@contextmanager
-def web(folder: Path) -> Iterator[str]:
-    """A web server of these files."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
 def test_ai4gh_submits_a_url_as_json(service: Service, workflow: Path) -> None:
-    with web(workflow.parent) as files:
+    with serving_files(workflow.parent) as files:
         saw = drive("ai4gh", service.url, f"{files}/hello.wdl", path=fetched(HERE / "wes-clients.txt"))
     assert (saw["state"], saw["outputs"], saw["tags"]) == ("COMPLETE", OUTPUTS, {"by": "ai4gh"})
     assert (saw["canceled"], saw["listed"], saw["artifact"]) == (True, True, "wes")

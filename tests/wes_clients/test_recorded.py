@@ -9,10 +9,12 @@ import pytest
 
 from tests.api.served import serving
 from tests.api.specs import faults
-from tests.wes_clients.conftest import a_task_of, become, report
+from tests.builders import an_attempt, put
+from tests.wes_clients.conftest import a_task_of
 from tests.wes_clients.wire import CLIENTS, Answer, requests, send
 from wesgate.api.dependencies import Context
 from wesgate.core.owner import Caller
+from wesgate.core.spec import Kind
 from wesgate.db.session import Database
 
 SCHEMAS = {"service-info": "ServiceInfo", "submit": "RunId", "status": "RunStatus", "log": "RunLog",
@@ -77,7 +79,7 @@ async def test_a_client_of_1_0_is_told_no_state_that_it_does_not_know(
     client: str, url: str, database: Database
 ) -> None:
     wired = await wire(client, url)
-    await become(database, wired.run, "PREEMPTED")
+    await put(database, Kind.RUN, wired.run, "PREEMPTED")
     assert (await wired.told("status"))["state"] == "SYSTEM_ERROR"
     assert (await wired.told("log"))["state"] == "SYSTEM_ERROR"
     if "list" in wired.names:
@@ -87,7 +89,7 @@ async def test_a_client_of_1_0_is_told_no_state_that_it_does_not_know(
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name not in ("agc", "dockstore", "toil", "cbas")])
 async def test_everybody_else_is_told_the_state_as_it_is(client: str, url: str, database: Database) -> None:
     wired = await wire(client, url)
-    await become(database, wired.run, "PREEMPTED")
+    await put(database, Kind.RUN, wired.run, "PREEMPTED")
     assert (await wired.told("status"))["state"] == "PREEMPTED"
     assert (await wired.told("log"))["state"] == "PREEMPTED"
 
@@ -138,7 +140,7 @@ async def test_toil_may_give_flags_without_values(url: str) -> None:
 
 async def test_dnastack_gets_outputs_as_text(url: str, database: Database) -> None:
     wired = await wire("dnastack", url)
-    await report(database, wired.run, outputs=OUTPUTS)
+    await an_attempt(database, Kind.RUN, wired.run, {"outputs": OUTPUTS})
     log = await wired.told("log")
     assert log["outputs"] == {"w.n": "3", "w.file": "/files/a.txt", "w.many": '["a"]'}
     assert log["task_logs"] == []
@@ -147,7 +149,7 @@ async def test_dnastack_gets_outputs_as_text(url: str, database: Database) -> No
 @pytest.mark.parametrize("client", ["cbas", "ai4gh", "irida-next", "python-sdk", "gxy-wes"])
 async def test_everybody_else_gets_outputs_as_they_are(client: str, url: str, database: Database) -> None:
     wired = await wire(client, url)
-    await report(database, wired.run, outputs=OUTPUTS)
+    await an_attempt(database, Kind.RUN, wired.run, {"outputs": OUTPUTS})
     assert (await wired.told("log"))["outputs"] == OUTPUTS
 
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterator
 
 import pytest
 
-from tests.doubles.web import Web, serving
+from tests.doubles.web import Web
 from wesgate.storage.connections import Network
 from wesgate.storage.http import FetchFailed, fetch
 from wesgate.storage.patience import Bounds
@@ -19,13 +18,10 @@ DATA = b"0123456789"
 TAG = 'ETag: "v1"'
 
 
-@pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    for name in ("http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again without a rest."""
     monkeypatch.setattr("wesgate.storage.patience.random.uniform", lambda *_: 0.0)
-    with serving() as web:
-        yield web
 
 
 def answer(data: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
