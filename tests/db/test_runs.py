@@ -158,13 +158,23 @@ async def test_a_run_that_ended_is_found_by_its_outputs_and_not_by_where_they_ar
     report = {"outputs": {"w.bam": "/srv/0123/run-4567/outputs/w.bam/Final_1.bam", "w.n": 42}}
     for number, left in ((1, {}), (2, report)):
         await an_attempt(database, Kind.RUN, run, left, number)
-    await runs.add_output_words(database, [run, uuid4()])
+    await runs.add_words(database, [run, uuid4()])
     assert not await found(database, caller, "final")  # the first attempt told nothing
     await execute(database, "UPDATE runs SET attempt = 2")
     for _ in range(2):
-        await runs.add_output_words(database, [run, await a_run(database, caller)])
+        await runs.add_words(database, [run, await a_run(database, caller)])
         assert await found(database, caller, "final 42 main") == [run]
     assert not await found(database, caller, "4567")
+
+
+async def test_a_run_that_failed_is_found_by_inputs_that_came_from_elsewhere(
+    database: Database, caller: Caller
+) -> None:
+    run = await a_run(database, caller)
+    await an_attempt(database, Kind.RUN, run, {"words": ["sample", "7", "x') | ('y"]})
+    await execute(database, "UPDATE runs SET attempt = 1")
+    await runs.add_words(database, [run])
+    assert await found(database, caller, "sample 7 main x y") == [run]
 
 
 async def test_many_are_counted_anew_when_their_counts_are_old(database: Database, caller: Caller) -> None:

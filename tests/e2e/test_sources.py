@@ -125,7 +125,9 @@ def test_inputs_of_a_run_may_be_objects(service: Service, ware: Ware, runtime: s
 
 def test_git_and_registries_through_a_whole_service(service: Service, repositories: GitServer, registry: Pages) -> None:
     service.start(sources__allow_private="true")
-    commit = repositories.repository().commit({"wf/main.wdl": HELLO, "in.json": '{"greet.name": "git"}'})
+    commit = repositories.repository().commit(
+        {"wf/main.wdl": HELLO, "in.json": '{"greet.name": "git", "#": "Sample_7"}'}
+    )
     url = f"{repositories.url()}@main#wf/main.wdl"
     tool = registry.tool(
         "#workflow/x", "v1", {"main.wdl": 'version 1.0\nimport "lib.wdl" as l\nworkflow w {}\n', "lib.wdl": HELLO}
@@ -134,6 +136,8 @@ def test_git_and_registries_through_a_whole_service(service: Service, repositori
     found = [ended(service, run) for run in runs]
     assert [run["state"] for run in found] == ["COMPLETE", "COMPLETE"], found
     assert found[0]["outputs"] == {"greet.said": "hello git"}
+    listed = service.until(f"{WES}?search=sample_7+hello", lambda listed: listed["runs"])
+    assert [run["run_id"] for run in listed["runs"]] == [found[0]["run_id"]]
     assert found[0]["request"]["workflow_url"] == url
     assert f"@{commit}#wf/main.wdl, sha256:" in " ".join(found[0]["run_log"]["system_logs"])
 

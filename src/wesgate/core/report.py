@@ -51,7 +51,7 @@ WHAT_RAN = "workflow: "
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """One run: the engine's own log and, at the end, the outputs. `stdout`/`stderr` are files relative to the shared
-    root."""
+    root. `words` are those that the run is found by besides: of inputs that its request does not hold."""
 
     start_time: str | None = None
     end_time: str | None = None
@@ -61,3 +61,4 @@ class RunReport:
     stderr: str = ""
     system_logs: tuple[str, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = ()

@@ -75,10 +75,10 @@ _CANCEL_OR_FREE = """
     SELECT id, state FROM run
 """
 
-_OUTPUTS = """
-    SELECT runs.id, directory, report ->> 'outputs' AS outputs
+_FOUND_BY = """
+    SELECT runs.id, directory, report ->> 'outputs' AS outputs, report ->> 'words' AS words
     FROM runs JOIN attempts ON row_id = runs.id AND number = runs.attempt
-    WHERE runs.id = ANY($1) AND report ->> 'outputs' <> '{}'
+    WHERE runs.id = ANY($1) AND (report ->> 'outputs' <> '{}' OR report ->> 'words' <> '[]')
 """
 
 _ADD_WORDS = """
@@ -187,16 +187,18 @@ async def cancel_or_free(database: Database, owner: Owner, key: str) -> tuple[UU
     return row["id"], row["state"]
 
 
-async def add_output_words(database: Database, run_ids: Sequence[UUID]) -> None:
-    """Let these runs, which have ended, be found by their outputs as well. To do it again changes nothing."""
-    found = {row["id"]: _output_words(row) for row in await database.fetch(_OUTPUTS, run_ids)}
+async def add_words(database: Database, run_ids: Sequence[UUID]) -> None:
+    """Let these runs, which have ended, be found by their outputs as well, and by inputs that came from elsewhere. To
+    do it again changes nothing."""
+    found = {row["id"]: _words_of(row) for row in await database.fetch(_FOUND_BY, run_ids)}
     if found:
         await database.fetch(_ADD_WORDS, list(found), [" ".join(words) for words in found.values()])
 
 
-def _output_words(row: Record) -> list[str]:
+def _words_of(row: Record) -> list[str]:
     # The place of a run is the same in all its paths, and nobody's word for it.
-    return finding.words_in(json.loads(row["outputs"].replace(f"{row['directory']}/", "")))
+    outputs = (row["outputs"] or "{}").replace(f"{row['directory']}/", "")
+    return [*finding.words_in(json.loads(outputs)), *finding.words_in(json.loads(row["words"] or "[]"))]
 
 
 def _run(row: Record) -> Run:

@@ -91,7 +91,7 @@ class Settler:
             return 0
         failpoint("settle-claimed")
         if new := [run.id for run in due if not run.is_over]:
-            await runs.add_output_words(self._database, new)
+            await runs.add_words(self._database, new)
         for run in due:
             await self._settle(run)
         return len(due)

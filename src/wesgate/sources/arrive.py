@@ -33,7 +33,7 @@ class Arrived:
     """What was brought. `pinned` is a URL that will name the same again, as far as there is one. `main` is a URL, or a
     path below the run's directory; `tree`, empty for a file of the web, is the folder that no local import leads out
     of. `inputs` are the JSON files that a bundle brings. `digest` and `version` are known once the workflow was
-    read."""
+    read, and `words`, those of inputs that the request does not hold, once these were."""
 
     url: str
     pinned: str
@@ -42,6 +42,7 @@ class Arrived:
     inputs: tuple[str, ...] = ()
     digest: str = ""
     version: str = ""
+    words: tuple[str, ...] = ()
 
 
 def arrive(url: str, source: Source, run: Path, downloads: Downloads, what: str = WORKFLOW) -> Arrived:

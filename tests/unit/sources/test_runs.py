@@ -168,6 +168,18 @@ async def test_inputs_of_the_run_win_over_those_of_its_inputs_url_and_these_over
     assert outputs(seen) == {"w.y": [1, 2, 3]}
 
 
+async def test_a_run_tells_the_words_of_inputs_that_came_from_elsewhere(site: Site, pages: Pages) -> None:
+    pages.pages["/in.json"] = b'{"w.file": "Sample_7.txt"}'
+    terms = RunTerms(inputs_url=f"{pages.url}/in.json")
+    seen = await run(site, "main.wdl", terms, files={"main.wdl": READ})
+    failed(seen, State.EXECUTOR_ERROR)
+    assert seen.report is not None
+    assert seen.report.words == ("sample", "7", "txt")
+    own = await site.run(READ, {"w.file": "Sample_7.txt"})
+    assert own.report is not None
+    assert own.report.words == ()
+
+
 async def test_inputs_come_from_git_with_the_files_beside_them(site: Site, git: GitServer) -> None:
     git.repository().commit({"in/x.json": '{"w.file": "in/x.txt"}', "in/x.txt": "from git"})
     terms = RunTerms(inputs_url=f"{git.url()}@main#in/x.json")

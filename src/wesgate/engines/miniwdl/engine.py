@@ -120,9 +120,11 @@ class MiniwdlEngine:
             return Observation(State.RUNNING, "its head has ended; stopping its tasks", run_report(head))
         verdict = conclude(head, read_result(directory))
         detail = verdict.messages[0] if verdict.messages else ""
-        if ran := arrive.told(arrive.recorded(directory)):
+        arrived = arrive.recorded(directory)
+        if ran := arrive.told(arrived):
             verdict = replace(verdict, messages=(*verdict.messages, ran))
-        return Observation(verdict.state, detail, run_report(head, verdict))
+        report = replace(run_report(head, verdict), words=arrived.words if arrived else ())
+        return Observation(verdict.state, detail, report)
 
 
 def head_task(handle: Handle) -> UUID:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from wesgate.engines.miniwdl.head.tes.told import Teller
 from wesgate.engines.miniwdl.head.tes.watch import Watch
 from wesgate.engines.miniwdl.publish import shown
 from wesgate.engines.miniwdl.verdict import Fault, Result
+from wesgate.ga4gh.finding import words_in
+from wesgate.sources import arrive
 from wesgate.sources.downloads import Downloads
 from wesgate.storage.connections import Network
 from wesgate.storage.patience import Bounds
@@ -74,6 +77,8 @@ def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callab
     downloads = Downloads(directory / "downloads", bounds, Network(fetching.allow_private))
     prepared = prepare(directory, plan, terminating)
     params, exe = prepared.params(), prepared.exe
+    if plan.inputs_url or prepared.workflow.arrived.inputs:
+        arrive.record(directory, replace(prepared.workflow.arrived, words=tuple(words_in(params))))
     places = prepared.places()
     inputs = bind_inputs(params, exe, places)
     cfg = config.Loader(logging.getLogger("wesgate"), filenames=[], overrides=miniwdl_options(plan, options))
