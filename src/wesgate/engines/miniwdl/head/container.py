@@ -83,7 +83,8 @@ class TesContainer(TaskContainer):
         nobody is to learn what the host has."""
         inner = container_path.removeprefix(f"{self.container_dir}/work/")
         work = self.host_work_dir()
-        if not inner.startswith("/") and not path_really_within(f"{work}/{inner}", work):
+        is_input, _ = self._input_host_path(container_path)
+        if not (is_input or inner.startswith("/") or path_really_within(f"{work}/{inner}", work)):
             raise OutputError(f"task outputs attempted to use a path outside its working directory: {container_path}")
         return super().host_path(container_path, inputs_only)
 
