@@ -131,12 +131,16 @@ async def test_a_label_names_one_run_and_another_request_under_it_is_a_conflict(
     assert len([*files.glob("*/run-*")]) == 1
 
 
-async def test_a_running_workflow_is_aborted_and_keeps_its_label(client: httpx.AsyncClient) -> None:
+async def test_a_running_workflow_is_aborted_and_keeps_its_label(
+    client: httpx.AsyncClient, database: Database
+) -> None:
     run = await start(client)
     for _ in range(2):
         assert (await client.delete(f"{MINE}/kallisto")).json() == {"id": run, "status": "Aborting"}
     assert await shown(client, "kallisto/status") == {"id": run, "status": "Aborting"}
     assert await start(client) == run
+    told = await scalar(database, "SELECT string_agg(action, ' ' ORDER BY id) FROM audit")
+    assert told == "run.create run.cancel"
 
 
 async def test_the_label_of_a_workflow_that_ended_can_be_given_again(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -99,6 +100,42 @@ async def test_a_cancel_that_came_meanwhile_stands(any_database: Database, someb
     async with any_database.transaction() as connection:
         assert not await leases.submitting(connection, Kind.TASK, [(mine, Submit(1))])
         assert not await leases.become(connection, Kind.TASK, [Outcome(mine, State.RUNNING, "")])
+
+
+async def ended(database: Database, start_time: str | None, state: State = State.COMPLETE) -> Any:
+    """End the only row: how many seconds it took, None if it never began."""
+    (mine,) = await claim(database)
+    async with database.transaction() as connection:
+        report = TaskReport(start_time=start_time)
+        assert await leases.become(connection, Kind.TASK, [Outcome(mine, state, "", report)])
+    return await scalar(database, "SELECT extract(epoch FROM ended_at - started_at)::float8 FROM tasks")
+
+
+async def test_what_was_over_between_two_looks_began_when_its_worker_says(
+    any_database: Database, somebody: Caller
+) -> None:
+    await a_task(any_database, somebody)
+    await execute(any_database, "UPDATE tasks SET created_at = now() - interval '1 h'")
+    began = datetime.now(UTC) - timedelta(minutes=5)
+    assert 299 < await ended(any_database, began.isoformat()) < 330
+
+
+@pytest.mark.parametrize(
+    ("told", "most"), [("2099-01-01T00:00:00+00:00", 1), ("1999-01-01T00:00:00Z", 60), ("yesterday", 1), (None, 1)]
+)
+async def test_a_clock_that_is_wrong_moves_no_start_out_of_the_life_of_a_row(
+    any_database: Database, somebody: Caller, told: str | None, most: float
+) -> None:
+    await a_task(any_database, somebody)
+    assert 0 <= await ended(any_database, told) < most
+
+
+async def test_who_canceled_it_is_told_to_the_end(any_database: Database, somebody: Caller) -> None:
+    task = await a_task(any_database, somebody)
+    await become(any_database, Kind.TASK, task, "CANCELING", "canceled by the caller")
+    assert await ended(any_database, None, State.CANCELED) is None
+    told = await any_database.fetch("SELECT state, detail FROM history ORDER BY id DESC LIMIT 1")
+    assert tuple(told[0]) == ("CANCELED", "canceled by the caller")
 
 
 async def test_phases_follow_what_was_committed(any_database: Database, somebody: Caller) -> None:

@@ -155,7 +155,8 @@ async def test_a_run_that_ended_is_found_by_its_outputs_and_not_by_where_they_ar
     database: Database, caller: Caller
 ) -> None:
     run = await a_run(database, caller, directory="0123/run-4567")
-    report = {"outputs": {"w.bam": "/srv/0123/run-4567/outputs/w.bam/Final_1.bam", "w.n": 42}}
+    home = "/srv/0123/run-4567/outputs"
+    report = {"outputs": {"w.bam": [f"{home}/w.bam/Final_1.bam", f"file://{home}/w.bam/Final_1.bai"], "w.n": 42}}
     for number, left in ((1, {}), (2, report)):
         await an_attempt(database, Kind.RUN, run, left, number)
     await runs.add_words(database, [run, uuid4()])
@@ -163,8 +164,9 @@ async def test_a_run_that_ended_is_found_by_its_outputs_and_not_by_where_they_ar
     await execute(database, "UPDATE runs SET attempt = 2")
     for _ in range(2):
         await runs.add_words(database, [run, await a_run(database, caller)])
-        assert await found(database, caller, "final 42 main") == [run]
-    assert not await found(database, caller, "4567")
+        assert await found(database, caller, "final bai 42 main") == [run]
+    for word in ("4567", "0123", "srv", "outputs", "file"):
+        assert not await found(database, caller, word), word
 
 
 async def test_a_run_that_failed_is_found_by_inputs_that_came_from_elsewhere(

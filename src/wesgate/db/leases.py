@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -104,11 +105,17 @@ SUBMITTED = """
 BECOME = """
     WITH mine AS (
         UPDATE {table} AS wanted
-        SET state = claimed.target, detail = claimed.detail, failures = 0, missing_since = NULL,
+        SET state = claimed.target, failures = 0, missing_since = NULL,
+            detail = CASE WHEN claimed.target = 'CANCELED' AND claimed.detail = ''
+                          THEN wanted.detail ELSE claimed.detail END,  -- who canceled it
+            started_at = CASE WHEN wanted.started_at IS NULL AND claimed.began IS NOT NULL
+                              THEN least(now(), greatest(wanted.created_at, claimed.began))  -- by another clock
+                              ELSE wanted.started_at END,
             due_at = CASE WHEN claimed.ended THEN NULL ELSE now() + :soon END, lease_holder = NULL, lease_until = NULL
         FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS bigint[]), CAST(:states AS text[]), CAST(:targets AS text[]),
-                    CAST(:details AS text[]), CAST(:ended AS boolean[]), CAST(:reports AS json[]))
-            AS claimed(id, epoch, state, target, detail, ended, report)
+                    CAST(:details AS text[]), CAST(:ended AS boolean[]), CAST(:reports AS json[]),
+                    CAST(:began AS timestamptz[]))
+            AS claimed(id, epoch, state, target, detail, ended, report, began)
         WHERE wanted.id = claimed.id AND wanted.lease_epoch = claimed.epoch AND wanted.state = claimed.state
         RETURNING wanted.id, wanted.attempt, claimed.report
     ), kept AS (
@@ -237,6 +244,7 @@ async def become(connection: AsyncConnection, kind: Kind, outcomes: Sequence[Out
         "details": [codec.storable(outcome.detail) for outcome in outcomes],
         "ended": [outcome.state in TERMINAL for outcome in outcomes],
         "reports": [_news(outcome.claim, outcome.report) for outcome in outcomes],
+        "began": [_began(outcome.report) for outcome in outcomes],
         "soon": _SOON,
     }
     return await _ids(connection, BECOME, kind, values)
@@ -325,6 +333,14 @@ def _news(claim: Claim, report: Any) -> str | None:
         return None
     told = codec.storable(codec.dump(report))
     return None if told == claim.row.report else json.dumps(told, allow_nan=False)
+
+
+def _began(report: Any) -> datetime | None:
+    """When the work began, as its worker tells it: the loop may see it only later, or not before its end."""
+    with suppress(TypeError, ValueError):
+        told = datetime.fromisoformat(getattr(report, "start_time", None) or "")
+        return told if told.tzinfo else None
+    return None
 
 
 def _parsed(value: Any) -> dict[str, Any] | None:

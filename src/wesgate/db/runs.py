@@ -13,6 +13,7 @@ from asyncpg import Record
 
 from wesgate.core import codec
 from wesgate.core.owner import Caller, Owner
+from wesgate.core.paths import OUTPUTS
 from wesgate.core.report import RunReport
 from wesgate.core.spec import Kind
 from wesgate.db import rows
@@ -62,17 +63,20 @@ _CANCEL = """
 
 
 _CANCEL_OR_FREE = """
-    WITH run AS (
+    WITH known AS (
+        SELECT id, state, ended_at IS NULL AS lives FROM runs WHERE owner_id = $1 AND idempotency_key = $2 FOR UPDATE
+    ), run AS (
         UPDATE runs SET
-            state = CASE WHEN ended_at IS NULL THEN 'CANCELING' ELSE state END,
-            detail = CASE WHEN ended_at IS NULL THEN 'canceled by the caller' ELSE detail END,
-            idempotency_key = CASE WHEN ended_at IS NULL THEN idempotency_key END
-        WHERE owner_id = $1 AND idempotency_key = $2
-        RETURNING id, state, CASE WHEN ended_at IS NULL THEN 'run.cancel' ELSE 'run.free_key' END AS action
+            state = CASE WHEN lives THEN 'CANCELING' ELSE runs.state END,
+            detail = CASE WHEN lives THEN 'canceled by the caller' ELSE detail END,
+            idempotency_key = CASE WHEN lives THEN idempotency_key END
+        FROM known WHERE runs.id = known.id AND known.state <> 'CANCELING'
+        RETURNING runs.id, runs.state, lives
     ), noted AS (
-        INSERT INTO audit (owner_id, action, row_id) SELECT $1, action, id FROM run
+        INSERT INTO audit (owner_id, action, row_id)
+        SELECT $1, CASE WHEN lives THEN 'run.cancel' ELSE 'run.free_key' END, id FROM run
     )
-    SELECT id, state FROM run
+    SELECT known.id, coalesce(run.state, known.state) AS state FROM known LEFT JOIN run ON run.id = known.id
 """
 
 _FOUND_BY = """
@@ -196,9 +200,15 @@ async def add_words(database: Database, run_ids: Sequence[UUID]) -> None:
 
 
 def _words_of(row: Record) -> list[str]:
-    # The place of a run is the same in all its paths, and nobody's word for it.
-    outputs = (row["outputs"] or "{}").replace(f"{row['directory']}/", "")
-    return [*finding.words_in(json.loads(outputs)), *finding.words_in(json.loads(row["words"] or "[]"))]
+    outputs = json.loads(_without_place(row["outputs"] or "{}", f"{row['directory']}/"))
+    return [*finding.words_in(outputs), *finding.words_in(json.loads(row["words"] or "[]"))]
+
+
+def _without_place(outputs: str, place: str) -> str:
+    """JSON whose paths begin behind the place of the run, which is the same in all of them, and nobody's word for it."""
+    pieces = outputs.split(place)
+    cut = [piece[: piece.rfind('"') + 1] for piece in pieces[:-1]]
+    return "".join(piece.removeprefix(f"{OUTPUTS}/") for piece in [*cut, pieces[-1]])
 
 
 def _run(row: Record) -> Run:

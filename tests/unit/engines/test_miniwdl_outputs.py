@@ -315,6 +315,12 @@ def test_a_run_whose_outputs_could_not_be_published_is_no_success() -> None:
     assert conclude(head(State.CANCELED), result).state is State.CANCELED
 
 
+@pytest.mark.parametrize("fault", [Fault.SYSTEM, Fault.TERMINATED])
+def test_of_a_canceled_run_its_head_says_only_how_it_was_stopped(fault: Fault) -> None:
+    result = Result(fault, ("task 1: it was canceled from outside this run, no reason was given",))
+    assert conclude(head(State.CANCELED), result).messages == ()
+
+
 async def test_a_head_that_is_killed_after_its_work_starts_none_anew(site: Site, tes: TesDouble) -> None:
     """Its successor finds the result, and the worker of that delivers again."""
     handle = await site.begin(site.spec(SCATTER))

@@ -105,8 +105,8 @@ def conclude(head: QueuedTask, result: Result | None) -> Verdict:
             return Verdict(State.COMPLETE, outputs=result.outputs)
         result = replace(result, fault=Fault.SYSTEM, messages=_unpublished(head, result.published))
     messages = _without_result(head) if result is None else result.messages
-    if head.state is State.CANCELED:
-        return Verdict(State.CANCELED, messages)
+    if head.state is State.CANCELED:  # what the head has to say then is how it was stopped
+        return Verdict(State.CANCELED, messages if result is not None and result.fault is Fault.WORKFLOW else ())
     fault_is_theirs = result is not None and result.fault is Fault.WORKFLOW
     return Verdict(State.EXECUTOR_ERROR if fault_is_theirs else State.SYSTEM_ERROR, messages)
 
