@@ -22,7 +22,7 @@ def reply(data: Any, status: int = 200) -> Response:
 
 def missing(what: str) -> Response:
     """The answer for what is not there."""
-    return reply({"msg": f"no such {what}", "status_code": 404}, 404)
+    return reply({"msg": f"There is no such {what}, or it is not yours.", "status_code": 404}, 404)
 
 
 def ranged(body: bytes, request: Request) -> Response:

@@ -57,6 +57,8 @@ class Double:
     queries: list[list[tuple[str, str]]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     listing: list[dict[str, Any]] | None = None
+    page: int = 1000
+    removed: str = ""
     cut: int = 0
     ranges: list[str] = field(default_factory=list)
     live: dict[str, list[list[bytes]]] = field(default_factory=dict)
@@ -175,8 +177,13 @@ class Stage:
     async def outputs(self, request: Request) -> Response:
         if not self.double.ours:
             return missing("route")
+        if self.double.removed:
+            return reply({"msg": self.double.removed}, 404)
         listing = self.double.listing
-        return reply({"outputs": list(map(self.double.told, self.double.files)) if listing is None else listing})
+        files = list(map(self.double.told, self.double.files)) if listing is None else listing
+        begin = int(request.query_params.get("page_token", "0"))
+        end = begin + self.double.page
+        return reply({"outputs": files[begin:end], "next_page_token": str(end) if end < len(files) else ""})
 
     async def output(self, request: Request) -> Response:
         self.double.ranges.append(request.headers.get("range", ""))

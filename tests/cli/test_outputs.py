@@ -54,6 +54,41 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(cli: Cli, wesgate:
     assert json.loads(cli(wesgate, "outputs", "r", "n", "--json").out) == {"w.n": 3}
 
 
+@pytest.mark.parametrize("name", ["n", "w.n"])
+def test_what_is_no_file_is_told_so(cli: Cli, wesgate: Double, tmp_path: Path, name: str) -> None:
+    said = cli(wesgate, "outputs", "r", name, "--download", str(tmp_path))
+    assert (said.code, f"{name} is no file; see it with `wesgate outputs r {name}`" in said.err) == (2, True)
+
+
+def test_a_run_without_files_has_nothing_to_fetch(cli: Cli, wesgate: Double, tmp_path: Path) -> None:
+    wesgate.files = {}
+    said = cli(wesgate, "outputs", "r", "--download", str(tmp_path))
+    assert (said.code, said.err) == (0, "nothing to fetch: the run has no output files\n")
+
+
+def test_the_files_of_all_pages_are_fetched(cli: Cli, wesgate: Double, tmp_path: Path) -> None:
+    wesgate.page = 2
+    assert cli(wesgate, "outputs", "r", "--download", str(tmp_path)).code == 0
+    assert there(tmp_path) == wesgate.files
+
+
+def test_files_that_were_removed_are_told(cli: Cli, wesgate: Double, tmp_path: Path) -> None:
+    assert cli(wesgate, "outputs", "r").err == ""
+    wesgate.removed = "the files of this run were removed"
+    said = cli(wesgate, "outputs", "r", "--json")
+    assert (said.code, json.loads(said.out)["w.bam"]) == (0, "/x/a.bam")
+    assert said.err.endswith("/runs/r/outputs is not there: the files of this run were removed\n")
+    assert cli(wesgate, "outputs", "r", "n").err == ""
+    said = cli(wesgate, "outputs", "r", "--download", str(tmp_path))
+    assert (said.code, said.err.endswith("were removed\n")) == (3, True)
+
+
+def test_published_files_stay_when_those_of_the_run_are_removed(cli: Cli, wesgate: Double) -> None:
+    wesgate.removed = "the files of this run were removed"
+    wesgate.runs["r"][0]["request"]["workflow_engine_parameters"] = {"output_to": "/x"}
+    assert cli(wesgate, "outputs", "r").err == ""
+
+
 def test_a_broken_connection_is_taken_up_where_it_broke(cli: Cli, wesgate: Double, tmp_path: Path) -> None:
     wesgate.cut = 1234
     assert cli(wesgate, "outputs", "r", "bam", "--download", str(tmp_path)).code == 0

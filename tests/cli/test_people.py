@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from starlette.responses import JSONResponse
 
 from tests.cli.answers import T0
 from tests.cli.conftest import Cli
@@ -52,6 +53,13 @@ def test_last_is_the_youngest_also_where_the_oldest_comes_first(cli: Cli, server
     assert json.loads(cli(server, "status", "last", "--json").out)["run_id"] == "day-5"
 
 
+def test_last_is_the_youngest_of_a_wesgate_whichever_started_first(cli: Cli, wesgate: Double) -> None:
+    wesgate.add(a_run("young", "RUNNING", start_time="2026-11-01T00:00:00Z"))
+    wesgate.add(a_run("old", "RUNNING", start_time="2026-11-02T00:00:00Z"))
+    cli(wesgate, "cancel", "last")
+    assert wesgate.canceled == ["young"]
+
+
 def test_the_youngest_is_looked_for_no_further_than_needed(
     cli: Cli, server: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +81,47 @@ def test_status_counts_tasks_and_shows_what_failed(cli: Cli, any_server: Double)
     assert "task b failed: exit code 1" in said.out
 
 
+@pytest.mark.parametrize(("told", "shown"), [("", "wf"), ("wf.wdl", "wf"), ("its own", "its own")])
+def test_a_run_without_a_name_is_called_what_the_server_calls_it(
+    cli: Cli, server: Double, told: str, shown: str
+) -> None:
+    server.add(a_run("r", run_log={"name": told}))
+    assert json.loads(cli(server, "status", "r", "--json").out)["name"] == shown
+
+
+TAIL = [f"line {number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told_twice"),
+    [
+        ("call-t: task command failed with exit status 3", True),
+        ("call-t: task command failed with exit status 137, a possible indication that it ran out of memory", False),
+        ("call-u: task command failed with exit status 3", False),
+        ("step 0 exited with code 3: /bin/bash", True),
+        ("step 0 exited", False),
+        ("long" * 101, False),
+        ("the end of its stderr:\n" + "\n".join(TAIL[-20:]), True),
+        ("the end of its stderr:\n" + "\n".join(["ne 37", *TAIL[-2:]]), True),
+        ("the end of its stderr:\n" + "\n".join(TAIL[-21:]), False),
+        ("the end of its stderr:\n" + "\n".join(["other", *TAIL[-2:]]), False),
+        ("the end of its stderr:\n", False),
+        ("workflow: wf.wdl, sha256:12, WDL 1.0", False),
+    ],
+)
+@pytest.mark.parametrize("command", [["status", "r"], ["status", "r", "--wait"]])
+def test_what_is_told_with_a_failed_task_is_not_told_twice(
+    cli: Cli, server: Double, command: list[str], text: str, is_told_twice: bool
+) -> None:
+    task = a_task(
+        "call-t", 3, stderr="\n".join(TAIL), system_logs=["step 0 exited with code 3: /bin/bash", "long" * 101]
+    )
+    server.add(a_run("r", "EXECUTOR_ERROR", [task], run_log={"system_logs": [text]}))
+    said = cli(server, *command).out.splitlines()
+    assert said.count(text.splitlines()[0]) == (0 if is_told_twice else 1)
+    assert [said.count(line) for line in (f"    {TAIL[-20]}", f"    {TAIL[-1]}")] == [1, 1]
+
+
 def test_tasks_of_a_canceled_run_were_stopped(cli: Cli, any_server: Double) -> None:
     tasks = [a_task("a"), a_task("b", 137), a_task("c", None, system_logs=["canceled"]), a_task("d", None)]
     any_server.add(a_run("r", "CANCELED", tasks))
@@ -89,6 +138,13 @@ def test_logs_are_fetched_by_url_path_or_taken_as_they_are(cli: Cli, any_server:
     assert cli(any_server, "logs", "r", "id-t", "--stdout").out == "from a path\n"
     told = json.loads(cli(any_server, "logs", "r", "t", "--json").out)
     assert (told["stdout"], told["stderr"], told["task"]) == ("from a path\n", "as it is\n", "id-t")
+
+
+def test_an_empty_stream_is_told_if_it_was_asked_for_or_all_are(cli: Cli, any_server: Double) -> None:
+    any_server.add(a_run("r", tasks=[a_task("t", stderr="as it is\n"), a_task("u")]))
+    assert cli(any_server, "logs", "r", "t").err == ""
+    assert cli(any_server, "logs", "r", "t", "--stdout").err == "stdout: nothing there\n"
+    assert cli(any_server, "logs", "r", "u").err == "stdout: nothing there\nstderr: nothing there\n"
 
 
 def test_logs_are_followed_to_their_end_without_repeats(cli: Cli, any_server: Double) -> None:
@@ -134,6 +190,15 @@ def test_outputs_are_printed_only_of_a_run_that_completed(cli: Cli, any_server: 
     assert json.loads(cli(any_server, "outputs", "good", "--json").out) == {"w.o": {"a": [1]}}
     said = cli(any_server, "outputs", "bad")
     assert (said.code, "wesgate status bad" in said.err) == (1, True)
+
+
+def test_only_an_id_that_is_unknown_leads_to_the_list(cli: Cli, server: Double) -> None:
+    said = cli(server, "status", "r" * 32)
+    end = "There is no such run, or it is not yours; check the id with `wesgate ls`, and --url\n"
+    assert (said.code, said.err.endswith(end)) == (2, True)
+    server.instead = JSONResponse({"msg": "Not Found"}, 404)
+    said = cli(server, "ls")
+    assert (said.code, said.err.endswith("/runs is not there: Not Found; check --url\n")) == (3, True)
 
 
 def test_no_server_is_one_line_with_the_next_step(cli: Cli) -> None:

@@ -88,6 +88,21 @@ def test_a_run_is_found_by_what_it_is(cli: Cli, service: Double, folder: Path) -
     assert json.loads(cli(service, "ls", "--tag", "kind", "--json").out)["runs"][0]["run_id"] == run_id
 
 
+def test_a_run_without_a_name_is_found_as_it_is_shown(cli: Cli, service: Double, folder: Path) -> None:
+    (folder / "main.wdl").rename(folder / "unnamed.wdl")
+    run_id = cli(service, "run", str(folder / "unnamed.wdl"), f"reads={folder}/reads.fq", "who=Ada").out.strip()
+    for words in (["find", "--name", "unnamed"], ["ls", "--limit", "1"]):
+        told = json.loads(cli(service, *words, "--json").out)["runs"]
+        assert [(run["run_id"], run["name"]) for run in told] == [(run_id, "unnamed")]
+    assert json.loads(cli(service, "status", run_id, "--json").out)["name"] == "unnamed"
+
+
+def test_what_the_engine_says_of_a_step_is_told_with_the_step_only(cli: Cli, service: Double, folder: Path) -> None:
+    said = cli(service, "run", str(folder), "who=nobody", "--wait")
+    assert (said.code, said.out.count("exited with code 1")) == (1, 1), said
+    assert [said.out.count(line) for line in ("    5\n", "\n5\n", "call-copy:")] == [1, 0, 0], said
+
+
 def test_a_log_is_followed_to_its_end(cli: Cli, service: Double, tmp_path: Path) -> None:
     (tmp_path / "slow.wdl").write_text(
         "version 1.0\ntask t {\n  command <<< for i in 1 2 3; do echo line $i; sleep 0.3; done >>>\n}"
@@ -114,4 +129,9 @@ def test_a_run_that_failed_is_resumed_with_another_parameter(cli: Cli, service: 
     run_id = json.loads(failed.out)["run_id"]
     said = cli(service, "run", "--resume", run_id[:12], "who=Bob", "--wait", "--json")
     told = json.loads(said.out)
-    assert (failed.code, said.code, told["tags"], told["state"]) == (1, 0, {"study": "again"}, "COMPLETE")
+    assert (failed.code, said.code, told["tags"], told["state"]) == (
+        1,
+        0,
+        {"study": "again", "name": "main"},
+        "COMPLETE",
+    )

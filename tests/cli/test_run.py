@@ -37,6 +37,22 @@ def test_a_run_is_submitted_and_its_id_printed(cli: Cli, any_server: Double, hel
     assert any_server.attachments == {"hello.wdl": WDL.encode()}
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["HELLO"], "hello"),
+        (["HELLO", "--tag", "name=x"], "x"),
+        (["https://e.org/r.git@v1#wf/main.wdl"], "main"),
+        (["https://e.org/?x.wdl", "--type", "WDL"], None),
+    ],
+)
+def test_a_run_is_sent_the_name_that_the_server_would_find_it_by(
+    cli: Cli, any_server: Double, hello: Path, words: list[str], name: str | None
+) -> None:
+    assert cli(any_server, "run", *(word.replace("HELLO", str(hello)) for word in words)).code == 0
+    assert json.loads(any_server.forms[0].get("tags", "{}")).get("name") == name
+
+
 def test_input_files_that_runs_may_not_read_in_place_are_sent_along(
     cli: Cli, server: Double, hello: Path, tmp_path: Path
 ) -> None:

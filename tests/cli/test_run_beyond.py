@@ -86,6 +86,12 @@ def test_resume_alone_runs_the_same_again(cli: Cli, wesgate: Double, words: list
     assert (told, wesgate.attachments) == (("wf.wdl", "WDL", "1.0"), {})
 
 
+def test_a_run_without_a_name_is_resumed_with_one(cli: Cli, wesgate: Double) -> None:
+    wesgate.add(a_run("0ld-run", **an_old_run(tags={"a": "1"})))
+    assert cli(wesgate, "run", "--resume", "0ld").code == 0
+    assert json.loads(wesgate.forms[0]["tags"]) == {"name": "wf", "a": "1"}
+
+
 def test_resume_with_a_workflow_uses_that_one(cli: Cli, wesgate: Double, folder: Path) -> None:
     wesgate.add(a_run("0ld-run", **an_old_run()))
     assert cli(wesgate, "run", str(folder / "main.wdl"), "who=Eve", "--resume", "last").code == 0

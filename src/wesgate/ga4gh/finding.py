@@ -36,7 +36,8 @@ def name_of(document: Mapping[str, Any]) -> str:
 def words_of(document: Mapping[str, Any]) -> list[str]:
     """The words of a kept request: of its name, tags, URL, engine parameters and, as far as they go, parameters."""
     tags, options = document.get("tags", {}), document.get("workflow_engine_parameters", {})
-    told = [name_of(document), *tags, tags, unquote(document["workflow_url"]), *options, options]
+    keys = (key for key in tags if key != "name")  # nearly every run has that one
+    told = [name_of(document), *keys, tags, unquote(document["workflow_url"]), *options, options]
     return words_in([*told, document.get("workflow_params", {})])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,9 @@ from wesgate.core.states import State
 from wesgate.ga4gh import run_parameters
 
 WES = Api("WES", "/ga4gh/wes/v1", "run", "wesgate ls")
+
+MANY_OUTPUTS = 1000
+"""How many output files are asked for at once; servers may send fewer."""
 
 OURS = frozenset(parameter.name for parameter in run_parameters.KNOWN)
 """The parameters that wesgate takes whatever the engine. A server that tells of them all has what wesgate has beside
@@ -158,8 +162,20 @@ class WesClient:
         """The files that came out of a run, of a wesgate."""
         if not self.is_wesgate():
             raise ServerProblem(f"{self.base} sends no output files (wesgate does); see `wesgate outputs {run_id}`")
-        told = self._server.json("GET", self._path(run_id, "/outputs"))
-        return [read_output(as_object(item)) for item in as_list(told.get("outputs"))]
+        told = self._server.pages(self._path(run_id, "/outputs"), "outputs", MANY_OUTPUTS)
+        return [read_output(as_object(item)) for item in told]
+
+    def why_gone(self, run: Run, outputs: Mapping[str, Any]) -> str:
+        """Why files among these outputs of a run are not there any more; empty where nothing tells so."""
+        is_published = "output_to" in as_object(run.request.get("workflow_engine_parameters"))
+        if is_published or '"/' not in json.dumps(outputs):
+            return ""
+        try:
+            if self.is_wesgate():
+                self._server.json("GET", self._path(run.id, "/outputs"), params={"page_size": "1"})
+        except ServerProblem as problem:
+            return str(problem) if problem.status == httpx.codes.NOT_FOUND else ""
+        return ""
 
     @contextmanager
     def output(self, run_id: str, output: Output, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:

@@ -12,11 +12,12 @@ import typer
 from wesgate.cli.errors import CliError
 from wesgate.cli.options import Json, print_json
 from wesgate.cli.people.options import RunName, connected
-from wesgate.cli.remote.options import DEFAULT_URL, Raw, Tail, Token, Url, hints
+from wesgate.cli.remote.options import DEFAULT_URL, Hints, Raw, Tail, Token, Url, hints
 from wesgate.core.states import State
 
 if TYPE_CHECKING:
     from wesgate.cli.people.client import WesClient
+    from wesgate.cli.people.replies import Run
 
 
 def status(
@@ -33,7 +34,7 @@ def status(
     """
     from wesgate.cli.people.find import find_run
     from wesgate.cli.people.outcome import see_through, task_ends
-    from wesgate.cli.people.report import document, failed, failure_lines, run_lines
+    from wesgate.cli.people.report import document, failed, failure_lines, run_lines, said
 
     with connected(url, token) as client:
         run_id = find_run(client, run)
@@ -44,8 +45,9 @@ def status(
         if as_json:
             print_json(document(found, tasks))
             return
-        wrong = failure_lines(found, tasks, task_ends(client, found, tasks), hints(url)) if failed(tasks) else []
-    for line in [*run_lines(found, tasks, datetime.now(UTC)), *wrong]:
+        ends = task_ends(client, found, tasks)
+    more = failure_lines(found, tasks, ends, hints(url)) if failed(tasks) else said(found)
+    for line in [*run_lines(found, tasks, datetime.now(UTC)), *more]:
         typer.echo(line)
 
 
@@ -122,17 +124,20 @@ def outputs(
             next_step = hints(url).command("status", found.id)
             raise CliError(f"run {clean(found.id)} is {one_line(found.state)} and has no outputs; see: {next_step}")
         if download is not None:
-            _download(client, found.id, download, names or [], as_json=as_json)
+            _download(client, found, download, names or [], hints(url), as_json=as_json)
             return
-    values = outputs_named(found.outputs, names or [])
+        values = outputs_named(found.outputs, names or [])
+        gone = client.why_gone(found, values)
     if as_json:
         print_json(values)
-        return
-    for line in output_lines(values):
-        typer.echo(line)
+    else:
+        for line in output_lines(values):
+            typer.echo(line)
+    if gone:
+        typer.echo(gone, err=True)
 
 
-def _download(client: WesClient, run_id: str, folder: Path, names: Sequence[str], *, as_json: bool) -> None:
+def _download(client: WesClient, run: Run, folder: Path, names: Sequence[str], hints: Hints, *, as_json: bool) -> None:
     from wesgate.cli.people.download import Download, chosen
     from wesgate.cli.text import clean
 
@@ -140,9 +145,11 @@ def _download(client: WesClient, run_id: str, folder: Path, names: Sequence[str]
         if not as_json:
             typer.echo(clean(str(place)))
 
-    wanted = chosen(client.outputs(run_id), names)
+    wanted = chosen(client.outputs(run.id), names, run, hints)
     here = [output for output in wanted if output.path]
-    places = Download(client, run_id, folder).fetch(here, tell)
+    places = Download(client, run.id, folder).fetch(here, tell)
+    if not wanted:
+        typer.echo("nothing to fetch: the run has no output files", err=True)
     for output in wanted:
         if not output.path:
             typer.echo(f"{clean(output.name)} is elsewhere and was not fetched: {clean(output.url)}", err=True)

@@ -13,8 +13,9 @@ import typer
 
 from wesgate.cli.errors import ServerProblem, UsageProblem
 from wesgate.cli.people.client import WesClient
-from wesgate.cli.people.replies import Output
+from wesgate.cli.people.replies import Output, Run
 from wesgate.cli.remote.names import some
+from wesgate.cli.remote.options import Hints
 from wesgate.cli.remote.waiting import Patience
 from wesgate.cli.text import clean, one_line, size
 
@@ -25,10 +26,13 @@ LONGEST_NAME = 180
 _SHA256 = "sha256:"
 
 
-def chosen(outputs: Sequence[Output], names: Sequence[str]) -> list[Output]:
+def chosen(outputs: Sequence[Output], names: Sequence[str], run: Run, hints: Hints) -> list[Output]:
     """The files of these outputs, named in full, without the workflow's name, or by file; all if none is named."""
     unknown = [name for name in names if not any(_is_named(output, name) for output in outputs)]
     if unknown:
+        if any(unknown[0] in (key, key.partition(".")[2]) for key in run.outputs):
+            see = hints.command("outputs", run.id, unknown[0])
+            raise UsageProblem(f"{one_line(unknown[0])} is no file; see it with `{see}`")
         there = some(list(dict.fromkeys(output.name for output in outputs)), 20) or "none that are files"
         raise UsageProblem(f"the run has no output {one_line(unknown[0])!r}; its outputs are {there}")
     found = [output for output in outputs if not names or any(_is_named(output, name) for name in names)]

@@ -16,16 +16,20 @@ from wesgate.cli.text import one_line
 
 def find_run(client: WesClient, word: str) -> str:
     """The id of the run that `word` means."""
-    if word == "last":
-        runs = client.runs()
-        first = list(islice(runs, PAGE_SIZE))
-        found = newest(first)
-        if found is not None and found is not first[0]:
-            found = newest([*first, *islice(runs, REACH)])
-        if found is None:
-            raise NoSuchRun(f"{client.base} has no runs of yours; start one with `wesgate run WORKFLOW`")
-        return found.id
-    return find_id(word, (run.id for run in client.runs()), "run", client.state)
+    if word != "last":
+        return find_id(word, (run.id for run in client.runs()), "run", client.state)
+    # A wesgate lists the youngest first, whenever it starts.
+    found = next(client.runs(1), None) if client.is_wesgate() else _youngest(client)
+    if found is None:
+        raise NoSuchRun(f"{client.base} has no runs of yours; start one with `wesgate run WORKFLOW`")
+    return found.id
+
+
+def _youngest(client: WesClient) -> Run | None:
+    runs = client.runs()
+    first = list(islice(runs, PAGE_SIZE))
+    found = newest(first)
+    return found if not first or found is first[0] else newest([*first, *islice(runs, REACH)])
 
 
 def newest(runs: Sequence[Run]) -> Run | None:

@@ -10,7 +10,7 @@ from wesgate.cli.errors import ServerProblem
 from wesgate.cli.options import print_json
 from wesgate.cli.people.client import WesClient
 from wesgate.cli.people.replies import Log, Run
-from wesgate.cli.people.report import MANY, document, failed, failure_lines, output_lines, said
+from wesgate.cli.people.report import END_LINES, MANY, document, failed, failure_lines, output_lines, said
 from wesgate.cli.people.screen import screen
 from wesgate.cli.people.watch import follow, last_lines, wait
 from wesgate.cli.remote.options import INTERRUPTED, Hints
@@ -65,4 +65,4 @@ def _tell(client: WesClient, run: Run, tasks: Sequence[Log], hints: Hints) -> No
 
 def task_ends(client: WesClient, run: Run, tasks: Sequence[Log]) -> dict[str, tuple[str, ...]]:
     """The last lines of the failed tasks' logs, for as many as are told of."""
-    return {task.id: last_lines(client, run.id, task, 15) for task in failed(tasks)[:MANY]}
+    return {task.id: last_lines(client, run.id, task, END_LINES) for task in failed(tasks)[:MANY]}

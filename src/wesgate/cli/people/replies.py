@@ -11,6 +11,7 @@ from typing import Any
 from wesgate.cli.remote.reading import as_object, as_text, as_texts, as_whole, has_ended
 from wesgate.cli.text import parse_time
 from wesgate.core.states import State
+from wesgate.ga4gh import finding
 
 
 class Stand(StrEnum):
@@ -67,7 +68,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.tags.get("name", "") or self.log.name or self.workflow.rsplit("/", 1)[-1]
+        """What the server finds it by. A wesgate's engine log is named by the workflow's URL, others' by a name."""
+        told = self.tags.get("name", "") or (self.log.name if self.log.name != self.workflow else "")
+        return told or finding.name_of({"workflow_url": self.workflow})
 
 
 @dataclass(frozen=True, slots=True)

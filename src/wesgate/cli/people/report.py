@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +13,12 @@ from wesgate.cli.people.replies import Log, Run, Stand
 from wesgate.cli.remote.names import some
 from wesgate.cli.remote.options import Hints
 from wesgate.cli.remote.reading import as_object, as_whole
-from wesgate.cli.text import clean, columns, moment, one_line, took
+from wesgate.cli.text import clean, columns, moment, one_line, tail, took
 
 MANY = 5
+END_LINES = 20
+"""So many last lines of a failed task's stderr are told: as many as wesgate's engine tells."""
+_END_OF_STDERR = "the end of its stderr:\n"
 
 
 def run_table(runs: Sequence[Run], now: datetime) -> list[str]:
@@ -35,7 +38,7 @@ def count_lines(told: Mapping[str, Any]) -> list[str]:
 
 
 def run_lines(run: Run, tasks: Sequence[Log], now: datetime) -> list[str]:
-    """How a run stands."""
+    """How a run stands, without what is said of it."""
     rows = [
         ("run", one_line(run.id)),
         ("state", one_line(run.state)),
@@ -46,7 +49,7 @@ def run_lines(run: Run, tasks: Sequence[Log], now: datetime) -> list[str]:
         ("tags", one_line(", ".join(f"{key}={value}" for key, value in run.tags.items()))),
         ("tasks", counts(tasks)),
     ]
-    return columns([row for row in rows if row[1]]) + said(run)
+    return columns([row for row in rows if row[1]])
 
 
 def counts(tasks: Sequence[Log]) -> str:
@@ -57,7 +60,7 @@ def counts(tasks: Sequence[Log]) -> str:
 
 def said(run: Run) -> list[str]:
     """What engine and server have said about the run."""
-    return [line for text in run.log.system_logs for line in clean(text).splitlines()]
+    return _lines(run.log.system_logs)
 
 
 def failed(tasks: Sequence[Log]) -> list[Log]:
@@ -74,15 +77,35 @@ def why(task: Log) -> str:
 def failure_lines(
     run: Run, tasks: Sequence[Log], ends: Mapping[str, Sequence[str]], hints: Hints, tasks_seen: bool = True
 ) -> list[str]:
-    """What went wrong, task by task, and where to look. `ends` holds the last lines of failed tasks' stderr."""
-    lines = said(run)
-    for task in failed(tasks)[:MANY]:
+    """What went wrong, task by task, and where to look. `ends` holds the last lines of failed tasks' stderr. What the
+    engine says is left out where it is told with a task."""
+    shown = failed(tasks)[:MANY]
+    lines = _lines(
+        text for text in run.log.system_logs if not any(_is_told(text, task, ends.get(task.id, ())) for task in shown)
+    )
+    for task in shown:
         lines += [f"task {label(task)} failed: {why(task) or 'no cause was given'}"]
         lines += [f"    {line}" for line in ends.get(task.id, ())]
         lines += [f"  whole log: {hints.command('logs', run.id, task.id or task.name)}"]
     more = len(failed(tasks)) - MANY
     lines += [f"… and {more} more tasks failed: {hints.command('status', run.id)}"] if more > 0 else []
     return [*lines, f"log of the engine: {hints.command('logs', run.id)}"] if tasks_seen else lines
+
+
+def _lines(texts: Iterable[str]) -> list[str]:
+    return [line for text in texts for line in clean(text).splitlines()]
+
+
+def _is_told(text: str, task: Log, end: Sequence[str]) -> bool:
+    """Whether what the engine says is all in what is told of a failed task."""
+    if text in task.system_logs:
+        return one_line(text, len(text) + 1) in why(task)
+    if text.startswith(_END_OF_STDERR):
+        said_too = tail(text.removeprefix(_END_OF_STDERR), END_LINES + 1)
+        told = [*end][-len(said_too) :]
+        # The first line may be cut at its beginning: the engine reads so many bytes.
+        return len(told) == len(said_too) > 0 and told[1:] == said_too[1:] and told[0].endswith(said_too[0])
+    return text == f"{task.name}: task command failed with exit status {task.exit_code}"
 
 
 def label(task: Log) -> str:

@@ -179,7 +179,7 @@ class Connection:
         return _origin(url) == _origin(self.base)
 
     def _refuse(self, answer: Answer) -> Any:
-        said = one_line(error_text(_parse(answer.body)), 500)
+        said = one_line(error_text(_parse(answer.body)), 500).rstrip(".")
         cause = said or f"HTTP status {answer.status}"
         match answer.status:
             case 401 | 403:
@@ -187,9 +187,13 @@ class Connection:
                     f"{self.base} refuses: {cause}; give a valid token in WESGATE_TOKEN or with --token",
                     status=answer.status,
                 )
-            case 404:
+            case 404 if self._is_by_id(answer.url):
                 check = f"check the id with `{self.api.listing}`, and --url"
                 raise NoSuchRun(f"{answer.url} is not there: {cause}; {check}")
+            case 404 if re.match(rf"/{self.api.noun}s/", answer.url.removeprefix(self.base)):
+                raise ServerProblem(f"{answer.url} is not there: {cause}", status=404)
+            case 404:
+                raise ServerProblem(f"{answer.url} is not there: {cause}; check --url", status=404)
             case status if 300 <= status < 400:
                 raise ServerProblem(f"{self.base} has moved to {one_line(answer.location)}; give that with --url")
             case status:
@@ -198,6 +202,11 @@ class Connection:
                     status=status,
                     transient=status == 429 or (status >= 500 and status != 501),
                 )
+
+    def _is_by_id(self, url: str) -> bool:
+        """Whether this route is missing only where its run or task is: a log or file can be missing by itself."""
+        path = url.removeprefix(self.base)
+        return re.fullmatch(rf"/{self.api.noun}s/[^/?]+(/status|/cancel|/tasks)?", path) is not None
 
 
 def _answer(reply: httpx.Response, url: str, keep: int = 0) -> Answer:

@@ -19,7 +19,7 @@ FIRST_REACH = 8 * 1024
 """So many bytes are asked for first, where the last lines are wanted."""
 
 FEW = 2
-"""So many empty streams are each told of; of more it is only said if all are empty."""
+"""Of so many streams, each is told of if all are empty; of more it is only said that they are."""
 
 
 def chosen(*, stdout: bool, stderr: bool, follow: bool, as_json: bool) -> list[str]:
@@ -145,14 +145,16 @@ def whole(stream: Stream, tail: int | None = None) -> str:
 
 
 def _tell_rest(seen: Logs, filled: Collection[str]) -> None:
-    """What the server says besides, and which streams had nothing."""
+    """What the server says besides, and that nothing came if none did."""
     for line in [*seen.said, *_nothing([stream for stream in seen.streams if stream.name not in filled], seen)]:
         typer.echo(clean(line), err=True)
 
 
 def _nothing(empty: Sequence[Stream], seen: Logs) -> Iterator[str]:
-    if len(seen.streams) <= FEW:
-        for stream in empty:
-            yield f"{stream.name}: nothing there" + (f" ({stream.where})" if stream.where else "")
-    elif len(empty) == len(seen.streams):
+    if len(empty) < len(seen.streams):
+        return  # most programs write to one of their streams only
+    if len(empty) > FEW:
         yield "nothing there"
+        return
+    for stream in empty:
+        yield f"{stream.name}: nothing there" + (f" ({stream.where})" if stream.where else "")

@@ -12,6 +12,7 @@ from wesgate.cli.errors import UsageProblem
 from wesgate.cli.people.client import Form
 from wesgate.cli.people.replies import Run
 from wesgate.cli.people.submit.params import Signature, parameters
+from wesgate.cli.people.submit.terms import with_name
 from wesgate.cli.remote.reading import as_object, as_text, as_texts
 from wesgate.cli.text import one_line
 
@@ -37,7 +38,7 @@ def form_again(
     params = {**before, **parameters(pairs, inputs, Signature(_workflow_name(before)))}
     objects = {
         "workflow_params": params,
-        "tags": as_texts(run.request.get("tags")) | dict(tags),
+        "tags": with_name(as_texts(run.request.get("tags")) | dict(tags), told["workflow_url"]),
         "workflow_engine_parameters": as_texts(run.request.get("workflow_engine_parameters")) | dict(engine),
     }
     fields = [(name, value) for name, value in told.items() if value]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wesgate.cli.errors import ServerProblem
 from wesgate.cli.people.submit.params import pair
 from wesgate.cli.people.submit.places import is_remote, place_url
+from wesgate.ga4gh import finding
 
 if TYPE_CHECKING:
     from wesgate.cli.people.client import WesClient
@@ -46,3 +47,9 @@ def tags(given: Sequence[str], name: str) -> dict[str, str]:
     always = [text for text in os.environ.get(TAGS, "").split(",") if text.strip()]
     named = {"name": name} if name else {}
     return dict(pair(text, f"tag in {TAGS}") for text in always) | dict(pair(text, "tag") for text in given) | named
+
+
+def with_name(tags: Mapping[str, str], workflow_url: str) -> dict[str, str]:
+    """The tags with the name by which a wesgate knows a run without one: lists of runs tell tags, and no workflow."""
+    name = finding.name_of({"workflow_url": workflow_url})
+    return ({"name": name} if name else {}) | dict(tags)

@@ -23,6 +23,7 @@ from wesgate.cli.people.submit.places import (
     type_at,
     type_of,
 )
+from wesgate.cli.people.submit.terms import with_name
 from wesgate.cli.remote.reading import as_object
 
 
@@ -49,7 +50,8 @@ def form(
         ("workflow_type_version", workflow.type_version),
         ("workflow_url", workflow.url),
     ]
-    fields += [("tags", json.dumps(tags))] if tags else []
+    named_tags = with_name(tags, workflow.url)
+    fields += [("tags", json.dumps(named_tags))] if named_tags else []
     fields += [("workflow_engine_parameters", json.dumps(engine_parameters))] if engine_parameters else []
     return Form(tuple(fields), tuple((name, path) for path, name in workflow.files.items()))
 
