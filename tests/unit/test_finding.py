@@ -44,6 +44,10 @@ def test_a_name_among_the_tags_is_the_name() -> None:
     assert name_of({"workflow_url": "main.wdl", "tags": {"name": "Tuesday's"}}) == "Tuesday's"
 
 
+def test_that_a_run_has_a_name_is_no_word_of_it() -> None:
+    assert words_of({"workflow_url": "main.wdl", "tags": {"name": "Tuesday"}}) == ["tuesday", "main", "wdl"]
+
+
 def test_the_words_of_a_request_are_those_of_its_values_and_of_the_names_of_its_tags() -> None:
     document = {
         "workflow_url": "https://example.org/Align%20All.wdl", "tags": {"project": "X-1"},
