@@ -1,4 +1,4 @@
-"""What comes over the wire before there is a request: heads that are slow, endless, or no HTTP at all."""
+"""What comes over the wire besides bodies: heads and trailers that are slow, endless, or no HTTP at all."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from wesgate.api.dependencies import Context
 from wesgate.cli.operators import protocol
 
 ASK = f"GET {WES}/service-info HTTP/1.1\r\nHost: localhost\r\n".encode()
+SEND = f"POST {WES}/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+MANY = 100_000
 
 
 class Wire:
@@ -36,8 +39,22 @@ class Wire:
         """The next answer is this, in the shape of every error, and the last one."""
         code, document = await self.answer()
         assert (code, document["status_code"]) == (status, status)
+        await self.ended()
+
+    async def ended(self) -> None:
+        """The connection ends, and nothing else comes."""
         async with asyncio.timeout(20):
             assert await self.reader.read() == b""
+
+    async def flooded(self, piece: bytes) -> int:
+        """How many bytes of this, again and again, are taken before the connection ends."""
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 64 << 20:
+                self.writer.write(piece)
+                await self.writer.drain()
+                sent += len(piece)
+        return sent
 
 
 @asynccontextmanager
@@ -83,8 +100,7 @@ async def test_a_head_that_comes_slowly_but_in_time_is_answered(wire: Wire) -> N
 
 async def test_only_the_head_has_to_come_so_soon(soon: None, context: Context) -> None:
     async with wired(context) as wire:
-        head = f"POST {WES}/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        wire.writer.write(f"{head}Content-Length: 2\r\n\r\n".encode())
+        wire.writer.write(SEND + b"Content-Length: 2\r\n\r\n")
         await asyncio.sleep(2 * protocol.HEAD_S)
         wire.writer.write(b"{}")
         code, document = await wire.answer()
@@ -94,13 +110,7 @@ async def test_only_the_head_has_to_come_so_soon(soon: None, context: Context) -
 @pytest.mark.parametrize("piece", [b"a" * 65536, b"X-More: " + b"a" * 65526 + b"\r\n"])
 async def test_a_head_without_end_is_refused_before_it_fills_the_memory(wire: Wire, piece: bytes) -> None:
     wire.writer.write(ASK + b"X-Long: ")
-    sent = 0
-    with suppress(ConnectionError):
-        while sent < 64 << 20:
-            wire.writer.write(piece)
-            await wire.writer.drain()
-            sent += len(piece)
-    assert sent < 16 << 20
+    assert await wire.flooded(piece) < 16 << 20
 
 
 async def test_who_waits_for_the_answer_is_told_that_a_head_is_too_long(wire: Wire) -> None:
@@ -117,3 +127,77 @@ async def test_a_long_head_is_taken(wire: Wire) -> None:
 async def test_what_is_no_http_is_told_so_in_our_shape(wire: Wire, sent: bytes) -> None:
     wire.writer.write(sent)
     await wire.refused(400)
+
+
+@pytest.mark.parametrize("piece", [b"a" * 65536, b"a\r\nX: " + b"a" * 1000 + b"\r\nX: "], ids=["one", "many"])
+@pytest.mark.parametrize("head", [ASK, SEND], ids=["answered at once", "waited for"])
+async def test_trailers_without_end_are_refused_before_they_fill_the_memory(
+    wire: Wire, head: bytes, piece: bytes
+) -> None:
+    wire.writer.write(head + CHUNKED + b"2\r\n{}\r\n0\r\nX: ")
+    assert await wire.flooded(piece) < 16 << 20
+
+
+async def test_who_waits_for_the_answer_is_told_that_trailers_are_too_long(wire: Wire) -> None:
+    wire.writer.write(SEND + CHUNKED + b"2\r\n{}\r\n0\r\nX: " + b"a" * protocol.HEAD_BYTES)
+    await wire.refused(431)
+
+
+async def test_a_trailer_is_no_header(wire: Wire) -> None:
+    run = b'{"workflow_type":"WDL","workflow_type_version":"1.0","workflow_url":"a"}'
+    wire.writer.write(SEND + CHUNKED + b"%x\r\n%s\r\n0\r\nIdempotency-Key: a b\r\n\r\n" % (len(run), run))
+    code, document = await wire.answer()
+    assert (code, document["msg"]) == (400, "workflow_url is the name of no attachment, and no URL")
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\n \r\n", b"00000001\r\n \r\n"], ids=["short", "padded"])
+async def test_a_body_in_tiny_chunks_is_taken(wire: Wire, chunk: bytes) -> None:
+    wire.writer.write(SEND + CHUNKED + chunk * MANY + b"2\r\n{}\r\n0\r\n\r\n")
+    assert (await wire.answer())[0] == 400
+    wire.writer.write(ASK + b"\r\n")
+    assert (await wire.answer())[0] == 200
+
+
+async def test_requests_that_come_at_once_are_not_one_long_head(wire: Wire) -> None:
+    one = ASK + b"X-Long: " + b"a" * 20_000 + b"\r\n\r\n"
+    wire.writer.write(one * 20)
+    assert [(await wire.answer())[0] for _ in range(20)] == [200] * 20
+
+
+async def test_an_empty_line_after_an_answer_does_not_keep_the_connection(soon: None, context: Context) -> None:
+    async with wired(context) as wire:
+        wire.writer.write(ASK + b"\r\n")
+        assert (await wire.answer())[0] == 200
+        wire.writer.write(b"\r\n")
+        await wire.refused(408)
+
+
+@pytest.mark.parametrize(
+    ("head", "rest"), [(b"Content-Length: 100\r\n\r\n", b"x"), (CHUNKED, b"1\r\nx"), (CHUNKED, b"0\r\nX: ")],
+    ids=["a body", "a chunk", "a trailer"],
+)  # fmt: skip
+async def test_the_rest_of_an_answered_request_does_not_keep_the_connection(
+    soon: None, context: Context, head: bytes, rest: bytes
+) -> None:
+    async with wired(context) as wire:
+        wire.writer.write(ASK + head)
+        assert (await wire.answer())[0] == 200
+        wire.writer.write(rest)
+        await wire.ended()  # without a word: it would be taken for the answer to the next request
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"2\r\n{}zz"], ids=["at once", "later"])
+async def test_a_body_that_is_no_http_is_answered_once(wire: Wire, body: bytes) -> None:
+    wire.writer.write(SEND + CHUNKED + body)
+    await wire.refused(400)
+
+
+async def test_no_answer_is_given_for_a_whole_request_to_what_follows_it(wire: Wire) -> None:
+    wire.writer.write(ASK + b"\r\n" + b"\0")
+    await wire.ended()
+
+
+async def test_an_offer_of_another_protocol_is_answered_in_this(wire: Wire) -> None:
+    key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    wire.writer.write(ASK + b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + key)
+    assert (await wire.answer())[0] == 200

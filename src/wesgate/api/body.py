@@ -11,6 +11,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from wesgate.api.dependencies import context
+from wesgate.api.room import ROOM
 from wesgate.core.errors import InvalidRequest, TooLarge
 
 LARGE_BYTES = 256 << 10
@@ -41,10 +42,12 @@ async def read_json(request: Request, limit: int | None = None) -> bytes:
 async def read_whole(request: Request, limit: int, complaint: str) -> bytes:
     """The body, if it has no more than `limit` bytes."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise TooLarge(complaint)
+    with ROOM.share() as take:
+        async for chunk in request.stream():
+            take(len(chunk))
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(complaint)
     return bytes(body)
 
 

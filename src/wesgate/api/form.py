@@ -7,7 +7,7 @@ latin-1; both would start the wrong run.
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -17,6 +17,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from wesgate.api.body import check_charset, read_whole
+from wesgate.api.room import ROOM
+from wesgate.api.spool import SPOOL_BYTES, Spool, Spooled
 from wesgate.core.errors import InvalidRequest, TooLarge
 from wesgate.ga4gh import wes
 
@@ -39,15 +41,15 @@ class Form:
 
 @asynccontextmanager
 async def read_form(request: Request, limit: int) -> AsyncIterator[Form]:
-    """The form of a run request, its files open as long as the block lasts. All its fields may have `limit` bytes."""
-    try:
-        form = await _Parser(request.headers, request.stream(), limit).parse()
-    except MultiPartException as error:
-        raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
-    try:
+    """The form of a run request, its files open as long as the block lasts. All its fields may have `limit` bytes.
+    Unavailable while other forms hold too much."""
+    with Spool() as spool, ROOM.share() as take:
+        take(SPOOL_BYTES)
+        try:
+            form = await _Parser(request.headers, request.stream(), limit, spool, take).parse()
+        except MultiPartException as error:
+            raise InvalidRequest(f"the multipart body cannot be read: {error.message}") from None
         yield await _sorted(form, limit)
-    finally:
-        await form.close()
 
 
 async def read_plain_form(request: Request, limit: int) -> Form:
@@ -115,12 +117,20 @@ def _complaint(limit: int) -> str:
 
 
 class _Parser(MultiPartParser):
-    """Starlette's parser, which notes whether it saw the end, decodes nothing but UTF-8, and bounds all fields
-    together."""
+    """Starlette's parser, which notes whether it saw the end, decodes nothing but UTF-8, bounds all fields together,
+    has all files in one spool, and takes the memory that it needs as it goes."""
 
-    def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], limit: int) -> None:
+    def __init__(
+        self,
+        headers: Headers,
+        stream: AsyncGenerator[bytes, None],
+        limit: int,
+        spool: Spool,
+        take: Callable[[int], None],
+    ) -> None:
         super().__init__(headers, stream, max_files=LARGEST_FILES, max_fields=LARGEST_FIELDS, max_part_size=limit)
         self._limit = self._left = limit
+        self._spool, self._take = spool, take
         check_charset(headers.get("content-type", ""), b"\x80")  # of names, which are not known yet
         self._kind = ""
         self._ended = False
@@ -129,19 +139,31 @@ class _Parser(MultiPartParser):
         self._ended = True
 
     def on_headers_finished(self) -> None:
-        told = {name: value.decode("latin-1").strip() for name, value in self._current_part.item_headers}
+        headers = self._current_part.item_headers
+        self._take(sum(len(name) + len(value) for name, value in headers))
+        try:
+            b"\n".join(value for _, value in headers).decode("utf-8")
+        except UnicodeDecodeError:
+            raise MultiPartException("a name in it is not UTF-8") from None
+        told = {name: value.decode("latin-1").strip() for name, value in headers}
         self._kind = told.get(b"content-type", "")
         if self._kind.lower().startswith("multipart/"):
             raise MultiPartException("a part of it is multipart itself")
         if told.get(b"content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
             raise MultiPartException("a part of it is encoded; send it as it is (RFC 7578, section 4.7)")
+        self._charset = "utf-8"  # where the request says ASCII, Starlette would read the rest as latin-1
         super().on_headers_finished()
+        if given := self._current_part.file:
+            given.file.close()  # Starlette's own, one for each
+            self._files_to_close_on_error.clear()
+            self._current_part.file = Spooled(self._spool, given.filename, self._kind)
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current_part.file is None:
             self._left -= end - start
             if self._left < 0:
                 raise _too_large(self._limit)
+            self._take(end - start)
         super().on_part_data(data, start, end)
 
     def on_part_end(self) -> None:
@@ -156,6 +178,5 @@ class _Parser(MultiPartParser):
     async def parse(self) -> FormData:
         form = await super().parse()
         if not self._ended:
-            await form.close()
             raise MultiPartException("it ends before its last boundary")
         return form

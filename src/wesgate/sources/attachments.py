@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 from wesgate.core.errors import InvalidRequest, TooLarge
 
-LONGEST_NAME = 255
+LONGEST_SEGMENT = 255
+LONGEST_NAME = 1024
 DEEPEST = 32
 _FORBIDDEN = frozenset('\\:*?"<>|\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069')
 
@@ -25,6 +26,8 @@ _DEVICES = frozenset(
 def check_name(name: str, what: str = "an attachment's name") -> tuple[str, ...]:
     """The folders and file of a name, or InvalidRequest. Absolute names, `..`, what other systems read as a separator
     or device, control characters and text-direction overrides are refused, not repaired. `what` says whose it is."""
+    if len(name.encode("utf-8", "surrogatepass")) > LONGEST_NAME:  # a path may have 4096, with what goes before
+        raise InvalidRequest(f"{what} may have {LONGEST_NAME} bytes, with its folders")
     segments = tuple(name.removeprefix("./").split("/"))
     if len(segments) > DEEPEST:
         raise InvalidRequest(f"{what} has more than {DEEPEST} folders")
@@ -65,7 +68,7 @@ def write(folder: Path, files: Sequence[tuple[tuple[str, ...], BinaryIO]], limit
 def _is_plain(segment: str) -> bool:
     decoded = unquote(segment)  # whoever unpacks a name twice must not find another
     return (
-        0 < len(segment.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
+        0 < len(segment.encode("utf-8", "surrogatepass")) <= LONGEST_SEGMENT
         and decoded not in (".", "..")
         and not {"/", "\\", "\0"} & set(decoded)
         and segment.partition(".")[0].upper() not in _DEVICES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,9 +21,8 @@ def named(run: Path, document: Mapping[str, Any], opened: ExitStack) -> dict[tup
         if not url or not wes.is_relative(url):
             continue
         parts = check_name(url)
-        path = run.joinpath("attachments", *parts)
-        if path.is_file():
-            found[parts] = opened.enter_context(path.open("rb"))
+        with suppress(OSError):  # what cannot be read is not there, whatever the reason
+            found[parts] = opened.enter_context(run.joinpath("attachments", *parts).open("rb"))
     return found
 
 
