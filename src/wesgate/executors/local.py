@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wesgate.core.backend import Handle, Observation
+from wesgate.core.environment import CERTIFICATES, PROXIES, for_fetching, for_programs
 from wesgate.core.errors import Misconfigured, Permanent, Retryable
 from wesgate.core.failpoints import failpoint
 from wesgate.core.report import StepLog, TaskReport
@@ -50,8 +51,7 @@ Seen = Observation[TaskReport]
 # What a worker may inherit: where programs, homes and proxies are, and what the container clients read. Everything else
 # (the service's own settings and secrets) stays away from it.
 PASSED_ON = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ", "DBUS_SESSION_BUS_ADDRESS"})
-PASSED_ON_PREFIXES = ("XDG_", "CONTAINER_", "CONTAINERS_", "DOCKER_", "REGISTRY_", "STORAGE_", "SSL_CERT_")
-PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy"})
+PASSED_ON_PREFIXES = ("XDG_", "CONTAINER_", "CONTAINERS_", "DOCKER_", "REGISTRY_", "STORAGE_", CERTIFICATES)
 
 LOCK_TRIES = 100
 LOCK_PAUSE_S = 0.01
@@ -320,14 +320,8 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def for_steps(environment: Mapping[str, str], lane: Lane) -> dict[str, str]:
-    """The part of it that steps get which run this machine's programs. A site's own certificates are for heads, which
-    fetch documents; other steps might not see the file that they are in."""
-    own = ("SSL_CERT_",) if lane is Lane.HEAD else ()
-    return {
-        name: value
-        for name, value in environment.items()
-        if name == "PATH" or name.lower() in PROXIES or name.startswith(own)
-    }
+    """The part of it that steps get which run this machine's programs; heads fetch documents besides."""
+    return for_fetching(environment) if lane is Lane.HEAD else for_programs(environment)
 
 
 def worker_limits(settings: LocalSettings) -> Limits:

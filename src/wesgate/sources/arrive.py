@@ -152,7 +152,7 @@ def _clone(url: str, source: Git, run: Path, downloads: Downloads, what: str) ->
 
     tree = f"source/{what}"
     folder = _emptied(run / tree)
-    commit = git.fetch(source, folder, downloads.bounds, downloads.network)
+    commit = git.fetch(source, folder, downloads.bounds, downloads.network, downloads.deadline)
     if source.path and not source.path.endswith("/"):
         found = bundle.Contents(source.path)
     else:

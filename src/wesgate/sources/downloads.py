@@ -20,16 +20,21 @@ DOCUMENT_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """Where a run's URLs are fetched to. What fails raises `FetchFailed`."""
+    """Where a run's URLs are fetched to. What fails raises `FetchFailed`. `deadline` on the monotonic clock is for all
+    of them together; without one each has the time of the bounds."""
 
     folder: Path
     bounds: Bounds
     network: Network
+    deadline: float = 0.0
 
     def document(self, url: str, max_bytes: int = DOCUMENT_BYTES) -> bytes:
         """A document of at most 10 MiB."""
-        bounds = replace(self.bounds, max_bytes=max_bytes, timeout_s=min(DOCUMENT_TIMEOUT_S, self.bounds.timeout_s))
-        return replace(self, bounds=bounds).file(url).read_bytes()
+        now, most_s = time.monotonic(), self.bounds.timeout_s
+        together, alone = (self.deadline or now + most_s, most_s), (now + DOCUMENT_TIMEOUT_S, DOCUMENT_TIMEOUT_S)
+        deadline, timeout_s = min(together, alone)
+        bounds = replace(self.bounds, max_bytes=max_bytes, timeout_s=timeout_s)
+        return replace(self, bounds=bounds, deadline=deadline).file(url).read_bytes()
 
     def file(self, url: str) -> Path:
         """The file behind the URL, below the folder in a place that depends on the URL alone; fetched once."""
@@ -41,7 +46,7 @@ class Downloads:
         try:
             place.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                fetch(url, file, self.bounds, self.network)
+                fetch(url, file, self.bounds, self.network, self.deadline)
             part.rename(target)
         except OSError as error:
             raise FetchFailed(f"{redacted(url)} cannot be kept: {error.strerror}") from error

@@ -34,6 +34,9 @@ LISTING_BYTES = 16 << 20
 LOOK_S = 0.1
 TOLD_BYTES = 4000
 
+GUARD = ("/bin/sh", "-c", "read _; kill -s KILL 0")
+"""Ends its process group once its standard input does, which the kernel sees to when nobody is left to write there."""
+
 OPTIONS = {
     "protocol.allow": "never",
     "protocol.https.allow": "always",
@@ -66,19 +69,23 @@ _SAYS: tuple[tuple[str, type[Refused], str], ...] = (
     (r"certificate|SSL", Refused, "its certificate is not valid, or TLS failed otherwise"),
     (r"transport '.*' not allowed", Refused, "only https is taken"),
     (r"No space left", Refused, "no space is left on the disk"),
+    (rf"died of signal ({signal.SIGXCPU:d}|{signal.SIGXFSZ:d})\b|out of memory", Refused,
+     "it is too large: reading it takes more time, memory or disk than it may"),
     (r"resolve host|Failed to connect|refused|timed out|RPC failed|early EOF|hung up|error: 5[0-9][0-9]|too slow",
      Broken, "its server could not be reached, or the connection ended"),
 )  # fmt: skip
 
 
-def fetch(source: Git, folder: Path, bounds: Bounds, network: Network) -> str:
+def fetch(source: Git, folder: Path, bounds: Bounds, network: Network, deadline: float = 0.0) -> str:
     """Put the files of a repository into `folder`, which is not there yet; the commit that they are of. Links become
-    files of their text, submodules stay empty. `FetchFailed` with a sentence otherwise."""
-    transfer = Transfer(bounds)
+    files of their text, submodules stay empty. `FetchFailed` with a sentence otherwise. `deadline` on the monotonic
+    clock is for several fetches that share their time."""
+    transfer = Transfer(bounds, deadline)
     try:
         target = _target(source, network)
-        with TemporaryDirectory(dir=folder.parent, prefix=".git-") as scratch:
-            git = _Git(_program(), Path(scratch), _environment(Path(scratch), target, network, transfer), transfer)
+        with TemporaryDirectory(dir=folder.parent, prefix=".git-") as scratch, _group() as group:
+            environment = _environment(Path(scratch), target, network, transfer)
+            git = _Git(_program(), Path(scratch), environment, group, transfer)
             commit = transfer.retried(lambda: _commit(git, source, target))
             _check_size(git, commit)
             tree = Path(scratch) / "tree"
@@ -92,11 +99,13 @@ def fetch(source: Git, folder: Path, bounds: Bounds, network: Network) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Git:
-    """The program, and the one directory that it may use: `repository`, `tree` and `home` are below it."""
+    """The program, and the one directory that it may use: `repository`, `tree` and `home` are below it. `group` is the
+    process group of all that it starts."""
 
     program: str
     scratch: Path
     environment: Mapping[str, str]
+    group: int
     transfer: Transfer
 
     def run(self, *words: str) -> bytes:
@@ -108,7 +117,10 @@ class _Git:
                     process.wait(self.transfer.wait_s(LOOK_S))
                 self._check_disk(out)
         if process.returncode:
-            raise _failure(err.read_bytes()[-TOLD_BYTES:].decode(errors="replace"), words)
+            told = err.read_bytes()[-TOLD_BYTES:].decode(errors="replace")
+            # As it says itself of a program that it started.
+            ended = f"\ngit died of signal {-process.returncode}" if process.returncode < 0 else ""
+            raise _failure(f"{told}{ended}", words)
         return out.read_bytes()
 
     @contextmanager
@@ -120,14 +132,12 @@ class _Git:
             stderr=err,
             cwd=self.scratch,
             env=dict(self.environment),
-            process_group=0,
+            process_group=self.group,
         )
         try:
             yield process
         finally:
-            # Its own children, who speak to the server, are of its group.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
 
     def _check_disk(self, out: Path) -> None:
@@ -136,6 +146,17 @@ class _Git:
         # Packed files come beside what is unpacked of them.
         self.transfer.refuse_size(_size(self.scratch / "repository"))
         self.transfer.refuse_size(_size(self.scratch / "tree"))
+
+
+@contextmanager
+def _group() -> Iterator[int]:
+    """A process group that ends with the block, and with this process however it ends. Git's own children, who speak to
+    the server, would outlive both: they go on for as long as it says a byte now and then."""
+    with subprocess.Popen(GUARD, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0) as guard:
+        try:
+            yield guard.pid
+        finally:
+            os.killpg(guard.pid, signal.SIGKILL)
 
 
 def _target(source: Git, network: Network) -> Target:

@@ -10,13 +10,13 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
 from wesgate.core.errors import InvalidRequest
+from wesgate.core.paths import is_url
 from wesgate.core.spec import Store
 from wesgate.core.stores import store_for
 from wesgate.sources.attachments import check_name
 
 OBJECTS = ("s3", "gs", "az")
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 _GIT = re.compile(r"(?P<repository>https?://[^/?#]+/[^?#@]+?\.git)(?:@(?P<ref>[^?#]*))?(?:#(?P<path>.*))?")
 _GIT_PLUS = re.compile(r"git\+(?P<repository>https?://[^/?#]+/[^?#@]+)(?:@(?P<ref>[^?#]*))?(?:#(?P<path>.*))?")
@@ -98,7 +98,7 @@ Source: TypeAlias = Attachment | Web | Object | Zip | Git | Trs
 
 def read(url: str, stores: Iterable[Store] = (), what: str = "workflow_url") -> Source:
     """What this names, or InvalidRequest. `what` is said of it in the sentence."""
-    if not _SCHEME.match(url):
+    if not is_url(url):
         return _zipped(Attachment("/".join(check_name(url, what))), url)
     known = list(stores)
     scheme = url.partition(":")[0].lower()

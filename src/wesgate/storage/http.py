@@ -18,7 +18,7 @@ from wesgate.storage.digests import Check, checks
 from wesgate.storage.patience import Bounds, Transfer
 from wesgate.storage.target import Broken, Refused, Target, parse, redacted, redirected
 
-REDIRECTS = 5
+REDIRECTS = 3
 REDIRECTED_STATUS = frozenset({301, 302, 303, 307, 308})
 CHUNK_BYTES = 1 << 20
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +15,11 @@ from uuid import uuid4
 import pytest
 import WDL
 
+from tests.doubles.endless import serving_without_end
 from tests.doubles.pages import serving_files
 from tests.doubles.site import Site, failed
 from tests.doubles.tes import TesDouble
+from tests.doubles.web import OK, read_head, secured, serving, trusted
 from tests.doubles.workflows import HELLO, READ
 from wesgate.core.backend import QueuedTask
 from wesgate.core.errors import Unavailable
@@ -24,7 +28,15 @@ from wesgate.core.spec import Fetching
 from wesgate.core.states import State
 from wesgate.engines.miniwdl import dry
 from wesgate.engines.miniwdl.dry import DryRuns
-from wesgate.engines.miniwdl.head.bounds import MOST_BYTES, MOST_DOCUMENTS, TOO_MUCH, TooMuch, counted
+from wesgate.engines.miniwdl.head.bounds import (
+    ALL_CPU_S,
+    MEMORY_BYTES,
+    MOST_BYTES,
+    MOST_DOCUMENTS,
+    TOO_MUCH,
+    TooMuch,
+    counted,
+)
 from wesgate.engines.miniwdl.head.inputs import MOST_FAULTS
 from wesgate.engines.miniwdl.verdict import Verdict, conclude
 
@@ -183,3 +195,82 @@ async def test_more_than_can_wait_are_sent_away(site: Site, monkeypatch: pytest.
 async def test_a_look_that_takes_too_long_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry, "WALL_S", 0.01)
     assert messages(await look(site, HELLO)) == [dry.TOO_SLOW]
+
+
+async def test_a_look_that_is_given_up_leaves_no_program_that_fetches(site: Site) -> None:
+    with serving_without_end() as server:
+        looking = asyncio.create_task(look(site, {}, url=f"{server.url}#main.wdl"))
+        assert await asyncio.to_thread(server.asked.wait, 20)
+        looking.cancel()
+        assert await asyncio.to_thread(server.alone.wait, 20), "somebody still listens"
+
+
+GREEDY = """
+from pathlib import Path
+from wesgate.engines.miniwdl.head import bounds
+bounds.confine(1000, 60)
+def told(act):
+    try: act()
+    except Exception as error: print(type(error).__name__, getattr(error, "strerror", ""))
+told(lambda: bytearray(2_000_000_000))
+told(lambda: Path("big").write_bytes(b"x" * 2000))
+bounds.signal.setitimer(bounds.signal.ITIMER_REAL, 0.01)
+while True: pass
+"""
+
+
+async def test_all_of_a_look_is_bounded_and_not_only_its_reading(tmp_path: Path) -> None:
+    words = (sys.executable, "-c", GREEDY)
+    greedy = await asyncio.create_subprocess_exec(*words, cwd=tmp_path, stdout=asyncio.subprocess.PIPE)
+    told, _ = await greedy.communicate()
+    assert told.decode().split("\n")[:2] == ["MemoryError ", "OSError File too large"]
+    assert greedy.returncode == -signal.SIGALRM
+
+
+NARROW = """
+import sys
+from pathlib import Path
+from wesgate.engines.miniwdl.head import bounds, check
+bounds.MEMORY_BYTES = 250_000_000
+check.main(Path(sys.argv[1]))
+"""
+
+
+async def test_inputs_that_fill_the_memory_are_told_as_too_much(site: Site) -> None:
+    spec = site.spec(HELLO)
+    await DryRuns(site.settings, site.root)(spec)  # leaves all that its process reads
+    (Path(spec.directory) / "inputs.json").write_text('{"w.x": [' + "{}," * 4_000_000 + "{}]}")
+    words = (sys.executable, "-c", NARROW, spec.directory)
+    narrow = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    answer, _ = await narrow.communicate()
+    assert messages(json.loads(answer)) == [TOO_MUCH]
+
+
+async def test_git_has_the_bounds_of_the_look_that_starts_it(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    git = tmp_path / "bin/git"
+    git.write_text(f"#!/bin/sh\necho git version 2.40\nulimit -d >{tmp_path}/d\nulimit -t >{tmp_path}/t\nexit 1\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:/usr/bin:/bin")
+    messages(await look(site, {}, url="http://127.0.0.1:9/x.git#main.wdl"))
+    bounds = [int((tmp_path / name).read_text()) for name in "dt"]
+    assert bounds == [MEMORY_BYTES // 1024, ALL_CPU_S]
+
+
+async def test_a_look_has_the_proxy_and_the_certificates_that_a_run_has(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: None
+) -> None:
+    def tunnel(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with secured(connection) as inner:
+            read_head(inner)
+            inner.sendall(OK % (len(HELLO), HELLO.encode()))
+
+    with serving() as proxy:
+        proxy.replies = [tunnel]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
+        monkeypatch.setenv("SSL_CERT_FILE", trusted(tmp_path))
+        found = await look(site.with_settings(fetching=Fetching()), {}, url="https://files.test/main.wdl")
+    assert found["valid"], found

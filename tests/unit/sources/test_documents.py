@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +12,13 @@ import pytest
 
 from tests.doubles.git import GitServer
 from tests.doubles.pages import Pages
-from tests.doubles.web import moved, serving
+from tests.doubles.web import OK, Web, moved, serving
 from wesgate.core.spec import Fetching, Store
 from wesgate.engines.miniwdl.head.complaints import explain
 from wesgate.engines.miniwdl.head.documents import Sources, Workflow, load_inputs, load_workflow
 from wesgate.engines.miniwdl.verdict import Fault
+from wesgate.sources import downloads
+from wesgate.sources.arrive import Arrived
 
 HELLO = "version 1.0\nworkflow w {}\n"
 
@@ -205,3 +209,47 @@ def test_an_object_that_no_worker_has_brought_is_told(tmp_path: Path, name: str)
     """As in a dry run, which has no worker."""
     with pytest.raises(Exception, match="objects of stores are brought when a run starts"):
         load_workflow(f"s3://b/{name}", replace(sources(tmp_path), stores=(Store("s3://"),)))
+
+
+def slowly(web: Web, text: str) -> None:
+    """The next answer is this, after a while."""
+
+    def reply(connection: socket.socket) -> None:
+        web.ended.wait(0.4)
+        connection.sendall(OK % (len(text), text.encode()))
+
+    web.replies.append(reply)
+
+
+@pytest.mark.parametrize("how", ["tool", "imports"])
+def test_all_documents_of_a_workflow_share_one_time(tmp_path: Path, how: str) -> None:
+    with serving() as web:
+        listed = [{"path": f"{number}.wdl", "file_type": "SECONDARY_DESCRIPTOR"} for number in range(9)]
+        listed[0]["file_type"] = "PRIMARY_DESCRIPTOR"
+        imports = "".join(f'import "{each["path"]}" as a{number}\n' for number, each in enumerate(listed))
+        slowly(web, json.dumps(listed) if how == "tool" else f"version 1.0\n{imports}workflow w {{}}\n")
+        for _ in listed:
+            slowly(web, HELLO)
+        url = f"http://{web.host}/" + ("ga4gh/trs/v2/tools/a/versions/v" if how == "tool" else "main.wdl")
+        with pytest.raises(Exception, match=r".") as failed:
+            load_workflow(url, replace(sources(tmp_path), fetching=Fetching(allow_private=True, tree_timeout_s=1)))
+        assert "it took longer than the 1 s allowed" in " ".join(explain(failed.value, tmp_path).messages)
+        assert len(web.asked) < len(listed)
+
+
+def test_one_document_may_not_take_all_of_that_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "DOCUMENT_TIMEOUT_S", 0.2)
+    with serving() as web:
+        slowly(web, HELLO)
+        assert "it took longer than the 0.2 s allowed" in refused(tmp_path, f"http://{web.host}/main.wdl")
+
+
+def test_all_inputs_of_a_bundle_are_bounded_together(tmp_path: Path) -> None:
+    names = ("a.json", "b.json")
+    for name in names:
+        (tmp_path / name).write_text("{}" + " " * (9 << 20))
+    with pytest.raises(
+        Exception, match="the inputs cannot be read: those of the bundle are larger than 16 MiB together"
+    ):
+        load_inputs(Arrived("x.zip", "x.zip", "main.wdl", inputs=names), "", {}, sources(tmp_path))
+    assert load_inputs(Arrived("x.zip", "x.zip", "main.wdl", inputs=names[1:]), "", {}, sources(tmp_path)) == {}

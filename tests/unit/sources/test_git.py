@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.doubles.endless import serving_without_end
 from tests.doubles.git import GitServer
 from tests.doubles.web import serving
 from wesgate.sources import git as sources_git
@@ -238,3 +241,30 @@ def test_what_a_server_says_is_not_repeated(home: Path) -> None:
     with serving() as odd:
         odd.replies = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)] * 9
         assert "secret" not in refused(Git(f"http://{odd.host}/x.git"), home)
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from wesgate.sources import git
+from wesgate.storage.connections import Network
+from wesgate.storage.patience import Bounds
+git.fetch(git.Git(sys.argv[1]), Path(sys.argv[2]), Bounds(1_000_000, 60, lambda: False), Network(True))
+"""
+
+
+def test_no_program_is_left_of_a_fetch_that_was_killed(home: Path) -> None:
+    """Git's own child speaks to the server, and would go on for as long as that one wants."""
+    with serving_without_end() as server:
+        with subprocess.Popen([sys.executable, "-c", FETCH, server.url, str(home / "tree")]) as fetching:
+            assert server.asked.wait(20)
+            fetching.kill()
+        assert server.alone.wait(20), "somebody still listens"
+
+
+def test_a_fetch_that_takes_more_than_this_process_may_is_told_as_that(git: GitServer, home: Path) -> None:
+    git.repository().commit({"large": os.urandom(100_000)})
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+    words = [sys.executable, "-c", limit + FETCH, git.url(), str(home / "tree")]
+    told = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60).stderr
+    assert "it is too large: reading it takes more time, memory or disk than it may" in told

@@ -212,8 +212,8 @@ def test_nothing_secret_is_in_an_error(web: Web) -> None:
 
 def test_redirects_have_an_end(web: Web) -> None:
     web.replies = [moved("/next")] * 9
-    assert "it redirects more than 5 times" in failure(f"http://{web.host}/f")
-    assert len(web.asked) == 6
+    assert "it redirects more than 3 times" in failure(f"http://{web.host}/f")
+    assert len(web.asked) == 4
 
 
 def test_a_redirect_to_a_file_is_not_followed(web: Web) -> None:

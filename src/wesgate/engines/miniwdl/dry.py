@@ -13,16 +13,17 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from wesgate.core.environment import for_fetching
 from wesgate.core.errors import Unavailable
 from wesgate.core.spec import RunSpec
 from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
-from wesgate.engines.miniwdl.head.bounds import TOO_MUCH
+from wesgate.engines.miniwdl.head.bounds import TOO_MUCH, WALL_S
+from wesgate.settings import environment
 from wesgate.sources import arrive
 
 AT_A_TIME = 2
 WAITING = 16
 WAIT_S = 10.0
-WALL_S = 30.0
 TOO_SLOW = f"the workflow could not be fetched and read within {WALL_S:.0f} s"
 NOT_FETCHED = "a dry run fetches nothing from object stores, whose credentials only runs have: attach the workflow"
 BUSY = "too many dry runs are under way; try again shortly"
@@ -72,7 +73,8 @@ class DryRuns:
         child = await asyncio.create_subprocess_exec(
             self._python, "-P", "-m", "wesgate.engines.miniwdl.head.check", str(directory),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            cwd=directory, start_new_session=True, env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(directory)},
+            cwd=directory, start_new_session=True,
+            env={"PATH": os.defpath, **for_fetching(environment()), "LANG": "C.UTF-8", "HOME": str(directory)},
         )  # fmt: skip
         try:
             async with asyncio.timeout(WALL_S):
@@ -81,7 +83,7 @@ class DryRuns:
             return _unread(TOO_SLOW)
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # with the programs that it started
+                os.killpg(child.pid, signal.SIGKILL)  # git ends with it, see sources/git.py
             await child.wait()
         return _read(answer, child.returncode)
 

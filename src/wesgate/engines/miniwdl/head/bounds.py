@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import WDL  # which takes memory that an engine has no need of
 
 CPU_S = 10
+ALL_CPU_S = 2 * CPU_S
+WALL_S = 30.0
 MOST_DOCUMENTS = 1000
 MOST_BYTES = 4 * 1024 * 1024
 MEMORY_BYTES = 1_000_000_000
@@ -45,6 +48,15 @@ def counted(read: Read) -> Read:
     return read_source
 
 
+def confine(max_bytes: int, wall_s: float) -> None:
+    """Bound this process, and each that it starts, for good: its memory, its time, and the size of a file that it
+    writes. Beyond the time it is ended by SIGXCPU, or by SIGALRM; beyond the memory there is a MemoryError."""
+    limits = {resource.RLIMIT_DATA: MEMORY_BYTES, resource.RLIMIT_CPU: ALL_CPU_S, resource.RLIMIT_FSIZE: max_bytes}
+    for kind, wanted in limits.items():
+        resource.setrlimit(kind, (_lower(kind, wanted), resource.getrlimit(kind)[1]))
+    signal.setitimer(signal.ITIMER_REAL, wall_s)
+
+
 @contextmanager
 def reading() -> Iterator[None]:
     """Bounds for the block, which raises TooMuch where it wants more memory, or deeper calls, than it may have. Where
@@ -72,9 +84,13 @@ def _is_too_much(error: BaseException | None) -> bool:
 @contextmanager
 def _lowered(kind: int, wanted: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(kind)
-    known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(kind, (min([wanted, *known]), hard))
+    resource.setrlimit(kind, (_lower(kind, wanted), hard))
     try:
         yield
     finally:
         resource.setrlimit(kind, (soft, hard))
+
+
+def _lower(kind: int, wanted: int) -> int:
+    """This limit, or the one that there is already."""
+    return min([wanted, *(limit for limit in resource.getrlimit(kind) if limit != resource.RLIM_INFINITY)])

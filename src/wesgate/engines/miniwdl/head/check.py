@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from wesgate.engines.miniwdl.config import HeadPlan
+from wesgate.engines.miniwdl.head import bounds
 from wesgate.engines.miniwdl.head.complaints import Complaint, complaints
+from wesgate.engines.miniwdl.head.documents import INPUTS_BYTES
 from wesgate.engines.miniwdl.head.inputs import Exe, bind_inputs
 from wesgate.engines.miniwdl.head.prepare import Prepared, prepare
 from wesgate.sources import arrive
@@ -24,6 +26,8 @@ def check(directory: Path, plan: HeadPlan) -> dict[str, Any]:
         prepared = prepare(directory, plan, lambda: False)
         needed = inputs_needed(prepared.exe)
         _bind(prepared)
+    except MemoryError:
+        found = [Complaint(bounds.TOO_MUCH)]
     except Exception as error:  # what miniwdl may raise has no end
         found = complaints(error, directory)
     arrived = arrive.recorded(directory)
@@ -62,7 +66,10 @@ def _bind(prepared: Prepared) -> None:
 
 
 def main(directory: Path) -> None:
-    answer = check(directory, HeadPlan.read((directory / "head.json").read_text(encoding="utf-8")))
+    plan = HeadPlan.read((directory / "head.json").read_text(encoding="utf-8"))
+    # Whoever asked ends it sooner, and may itself have ended.
+    bounds.confine(max(plan.settings.fetching.tree_bytes, INPUTS_BYTES), 2 * bounds.WALL_S)
+    answer = check(directory, plan)
     json.dump(answer, sys.stdout)
     sys.stdout.flush()
 

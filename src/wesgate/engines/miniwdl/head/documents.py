@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -39,10 +40,11 @@ class Sources:
     stores: tuple[Store, ...]
     stop: Callable[[], bool]
 
-    @property
-    def downloads(self) -> Downloads:
+    def tree(self) -> Downloads:
+        """What brings one tree of files: all that comes by it shares the time that begins now."""
         patience = Bounds(self.fetching.tree_bytes, self.fetching.tree_timeout_s, self.stop)
-        return Downloads(self.run / "source" / "web", patience, Network(self.fetching.allow_private))
+        deadline = time.monotonic() + patience.timeout_s
+        return Downloads(self.run / "source" / "web", patience, Network(self.fetching.allow_private), deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,12 @@ class Workflow:
 def load_workflow(url: str, sources: Sources) -> Workflow:
     """Bring what a `workflow_url` names into the run's directory, if it is not there yet, and read it. What it is is
     kept in `source.json`. `WDL.Error.InputError`, or what miniwdl says of a document, with a sentence otherwise."""
+    downloads = sources.tree()
     with _explained("the workflow"):
         source = kinds.read(url, sources.stores)
         allowed.check(source, sources.fetching.allowed)
-        brought = arrive.arrive(url, source, sources.run, sources.downloads)
-    reader = _Reader(sources, brought)
+        brought = arrive.arrive(url, source, sources.run, downloads)
+    reader = _Reader(sources.run, downloads, brought)
     with bounds.reading():
         document = WDL.load(reader.main, read_source=bounds.counted(reader.read))
     digest = digest_of(reader.digests, posixpath.dirname(reader.main))
@@ -73,20 +76,27 @@ def load_workflow(url: str, sources: Sources) -> Workflow:
 
 def load_inputs(workflow: Arrived, url: str, params: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
     """The inputs of a run: those of its bundle, over these the ones that `url` names, if any, over these its own."""
-    found: dict[str, Any] = {}
     with _explained("the inputs"):
-        for name in workflow.inputs:
-            found |= _json(_bounded(sources.run / name, INPUTS_BYTES), name)
+        found = _bundled(workflow, sources.run)
         if url:
-            source = kinds.read(url, sources.stores, "inputs_url")
+            source, downloads = kinds.read(url, sources.stores, "inputs_url"), sources.tree()
             kinds.check_file(source, "inputs_url")
-            brought = arrive.arrive(url, source, sources.run, sources.downloads, arrive.INPUTS)
+            brought = arrive.arrive(url, source, sources.run, downloads, arrive.INPUTS)
             if brought.tree:
                 content = _bounded(sources.run / brought.main, INPUTS_BYTES)
             else:
-                content = sources.downloads.document(brought.main, INPUTS_BYTES)
+                content = downloads.document(brought.main, INPUTS_BYTES)
             found |= _json(content, "inputs_url")
     return found | dict(params)
+
+
+def _bundled(workflow: Arrived, run: Path) -> dict[str, Any]:
+    if sum((run / name).stat().st_size for name in workflow.inputs) > INPUTS_BYTES:
+        raise TooLarge(f"those of the bundle are larger than {INPUTS_BYTES >> 20} MiB together")
+    found: dict[str, Any] = {}
+    for name in workflow.inputs:
+        found |= _json(_bounded(run / name, INPUTS_BYTES), name)
+    return found
 
 
 def trees(workflow: Arrived, run: Path) -> tuple[Path, ...]:
@@ -116,13 +126,14 @@ def _seen_from(folder: str, name: str) -> str:
 class _Reader:
     """How miniwdl reads documents: local ones from the tree that the workflow came with, others by http(s)."""
 
-    sources: Sources
+    run: Path
+    downloads: Downloads
     arrived: Arrived
     digests: dict[str, str] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
-        return str(self.sources.run / self.arrived.main) if self.arrived.tree else self.arrived.main
+        return str(self.run / self.arrived.main) if self.arrived.tree else self.arrived.main
 
     async def read(self, uri: str, _path: list[str], importer: WDL.Tree.Document | None) -> WDL.Tree.ReadSourceResult:
         base = importer.pos.abspath if importer else ""
@@ -130,7 +141,7 @@ class _Reader:
         url = urljoin(base, uri) if base.startswith(_WEB) else uri
         if url.startswith(_WEB):
             with _explained("it" if importer else "the workflow"):
-                content, name = self.sources.downloads.document(url), url
+                content, name = self.downloads.document(url), url
         elif base.startswith(_WEB):
             raise WDL.Error.InputError(f"{shown} is not an http or https URL")
         else:
@@ -142,7 +153,7 @@ class _Reader:
 
     def _find(self, uri: str, base: str, shown: str) -> Path:
         """A file of the tree. What lies outside is not looked at, so that nothing can be learned of it."""
-        top = self.sources.run / self.arrived.tree
+        top = self.run / self.arrived.tree
         places = _places(uri, base, top) if base else [Path(self.main)]
         inside = [path for path in places if path.is_relative_to(top)]
         found = next((path for path in inside if os.path.lexists(path)), inside[0] if inside else None)

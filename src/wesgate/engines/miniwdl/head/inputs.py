@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 import WDL
 
+from wesgate.core.paths import is_url
 from wesgate.core.spec import Store
 from wesgate.core.stores import store_for
 from wesgate.worker.files.places import READABLE, is_kept
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WEB = ("http://", "https://")
 
 Exe: TypeAlias = WDL.Tree.Task | WDL.Tree.Workflow
@@ -129,7 +128,7 @@ def _local_path(given: str, places: Places) -> Path:
         raise WDL.Error.InputError("an input path holds a zero byte")
     if given.startswith("file://"):
         given = unquote(urlsplit(given).path)
-    elif _SCHEME.match(given) and "://" in given:
+    elif is_url(given) and "://" in given:
         raise WDL.Error.InputError(
             f"input {given} cannot be fetched: give an http or https URL of a file, one of a store of this site, or a "
             "path of a file or directory"
