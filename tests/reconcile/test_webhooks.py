@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.builders import a_run, become, execute, scalar
+from tests.builders import NOON, a_run, become, execute, scalar
 from tests.doubles.receiver import Answer, Receiver, endless, never, receiving, status
 from tests.reconcile.loops import charge, running
 from wesgate.core.failpoints import arm
@@ -20,10 +20,10 @@ from wesgate.core.owner import Caller, Owner
 from wesgate.core.spec import Kind
 from wesgate.db import history, owners, webhooks
 from wesgate.db.session import Database
-from wesgate.db.webhooks import Webhook
+from wesgate.db.webhooks import Delivery, Webhook
 from wesgate.reconcile import webhooks as telling
 from wesgate.reconcile.service import LONGEST_SLEEP_S, Reconciler
-from wesgate.reconcile.webhooks import OF_ONE, Courier, CourierSettings, Receivers, rest_s
+from wesgate.reconcile.webhooks import OF_ONE, Courier, CourierSettings, Outcome, Receivers, rest_s
 from wesgate.storage.connections import Network
 from wesgate.testing import FakeExecutor
 
@@ -50,6 +50,14 @@ async def a_webhook(database: Database, owner: Owner, url: str, *states: str) ->
     webhook = Webhook(uuid4(), url, states)
     await webhooks.create(database, owner, webhook, SECRET)
     return webhook.id
+
+
+async def a_backlog(database: Database, webhook: UUID, size: int) -> None:
+    """So many changes that it has still to be told, each of another run."""
+    await execute(
+        database, "INSERT INTO deliveries (webhook_id, run_id, state, detail) "
+        "SELECT :id, gen_random_uuid(), 'RUNNING', '' FROM generate_series(1, :size)", id=webhook, size=size,
+    )  # fmt: skip
 
 
 def a_courier(database: Database, network: Network = LOCAL, **settings: Any) -> Courier:
@@ -224,6 +232,20 @@ async def test_what_nobody_takes_for_long_is_given_up(
     assert "hunter2" not in str(vars(line))
 
 
+async def test_what_was_never_tried_is_not_given_up_however_old_it_is(
+    database: Database, caller: Caller, receiver: Receiver
+) -> None:
+    await a_webhook(database, caller.owner, receiver.url)
+    for _ in range(3):
+        await a_run(database, caller)
+    await execute(database, "UPDATE deliveries SET at = now() - interval '4 days'")
+    receiver.answers = [status(503)]
+    async with delivering(a_courier(database)):
+        sent = await receiver.several(4)
+        await until(database, WAITING, 0)
+    assert len({one.event["subject"] for one in sent}) == 3
+
+
 class Flipping:
     """A name that led to a public address when its webhook was made, and now leads to this machine as well."""
 
@@ -284,15 +306,22 @@ async def test_a_claim_takes_its_share_of_each_that_is_not_busy(database: Databa
 
 async def test_a_long_backlog_is_taken_from_its_oldest_on(database: Database, caller: Caller) -> None:
     webhook = await a_webhook(database, caller.owner, "https://example.org")
-    await execute(
-        database, "INSERT INTO deliveries (webhook_id, run_id, state, detail) "
-        "SELECT :id, gen_random_uuid(), 'RUNNING', '' FROM generate_series(1, 1005)", id=webhook,
-    )  # fmt: skip
+    await a_backlog(database, webhook, 1005)
     first = await webhooks.claim(database, [], 2000, 2000, LEASE)
     await execute(database, "DELETE FROM deliveries WHERE due_at > now()")
     rest = await webhooks.claim(database, [], 2000, 2000, LEASE)
     assert (len(first), len(rest)) == (1000, 5)
     assert max(one.id for one in first) < min(one.id for one in rest)
+
+
+async def test_what_waits_is_found_by_its_index_alone(any_database: Database, somebody: Caller) -> None:
+    for waiting in (30_000, 10):
+        webhook = await a_webhook(any_database, somebody.owner, "https://example.org")
+        await a_backlog(any_database, webhook, waiting)
+    await execute(any_database, "ANALYZE deliveries")
+    plan = str(await any_database.fetch(f"EXPLAIN {webhooks._NEXT}", []))
+    assert "ix_deliveries_oldest" in plan
+    assert not any(other in plan for other in ("pk_deliveries", "Seq Scan on deliveries", "Bitmap"))
 
 
 async def test_what_a_receiver_took_from_one_who_died_is_told_again_with_the_same_id(
@@ -380,22 +409,52 @@ def test_rests_grow_and_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1800 <= rest_s(10_000) <= 3600
 
 
+def a_delivery(webhook_id: UUID, run_id: UUID) -> Delivery:
+    return Delivery(1, webhook_id, "https://example.org", SECRET, run_id, "RUNNING", "", NOON, 0, NOON)
+
+
 def test_a_receiver_that_failed_rests_until_it_took_something() -> None:
-    receivers, one = Receivers(), uuid4()
+    receivers, one = Receivers(), a_delivery(uuid4(), uuid4())
     for _ in range(OF_ONE):
-        receivers.began(one)
+        receivers.began(one.webhook_id)
     for _ in range(OF_ONE - 1):  # they failed together, and count once
-        receivers.ended(one, 100.0, failed=True)
-    assert receivers.known[one].failures == 1
+        receivers.ended(one, 100.0, Outcome.FAILED)
+    assert receivers.known[one.webhook_id].failures == 1
     assert 0 < receivers.next_s(100.0) <= 0.05
-    receivers.ended(one, 100.0, failed=False)
+    receivers.ended(one, 100.0, Outcome.TAKEN)
     assert (receivers.busy(100.0), receivers.sending()) == ([], 0)
+
+
+def test_a_receiver_rests_once_it_refused_several_runs_and_longer_with_each_that_is_new() -> None:
+    receivers, webhook, runs = Receivers(), uuid4(), [uuid4() for _ in range(3)]
+    rests = []
+    for turn, run in enumerate([0, 0, 1, 0, 1, 2, 2]):
+        receivers.busy(5000.0 + turn)
+        receivers.began(webhook)
+        receivers.ended(a_delivery(webhook, runs[run]), 5000.0 + turn, Outcome.REFUSED)
+        rests.append(receivers.known[webhook].failures)
+    assert rests == [0, 0, 1, 1, 1, 2, 2]
+
+
+async def test_what_is_always_refused_holds_up_no_other_run(
+    database: Database, caller: Caller, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "FIRST_REST_S", 3600.0)
+    await a_webhook(database, caller.owner, receiver.url)
+    bad = await a_run(database, caller)
+    receiver.answers = [status(400)]
+    async with delivering(courier := a_courier(database)):
+        await receiver.next()
+        await until(database, "SELECT failures FROM deliveries", 1)
+        run = await a_run(database, caller)
+        courier.wake()
+        assert (await receiver.next()).event["subject"] == str(run) != str(bad)
 
 
 def test_receivers_that_did_well_are_forgotten() -> None:
     receivers = Receivers()
     for _ in range(10):
         receivers.began(one := uuid4())
-        receivers.ended(one, 5000.0, failed=False)
+        receivers.ended(a_delivery(one, uuid4()), 5000.0, Outcome.TAKEN)
     assert receivers.busy(5000.0) == []
     assert receivers.known == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ _RECORD = """
         SELECT id, owner_id, backend FROM runs WHERE owner_id = $1 AND id = $2 AND ended_at IS NULL
         FOR SHARE                                      -- what has ended stays as it is
     ), told AS (
-        SELECT * FROM ROWS FROM (json_to_recordset($3) AS (id uuid, name text, document json, report json))
+        SELECT * FROM ROWS FROM (json_to_recordset($3) AS (id uuid, name text, document json, report json, source uuid))
             WITH ORDINALITY
     ), call AS (
         INSERT INTO tasks (id, owner_id, run_id, backend, lane, name, tags, document, cpu_cores, ram_gb,
@@ -26,6 +26,12 @@ _RECORD = """
         FROM told, run
         ON CONFLICT (id) DO NOTHING                    -- a head that is not sure tells again
         RETURNING id
+    ), reuse AS (
+        INSERT INTO reuses (source_id, run_id)         -- its files stay until the run has ended
+        SELECT DISTINCT runs.id, run.id
+        FROM run, told JOIN runs ON runs.id = told.source AND runs.owner_id = $1  -- of nobody else, whatever is told
+        WHERE runs.id <> run.id
+        ON CONFLICT DO NOTHING
     )
     INSERT INTO attempts (row_id, number, kind, report) SELECT id, 1, 'task', report FROM call JOIN told USING (id)
 """
@@ -33,15 +39,17 @@ _RECORD = """
 
 @dataclass(frozen=True, slots=True)
 class CachedCall:
-    """One of them. `document` and `report` have what `ga4gh.wes.task_log` shows."""
+    """One of them. `document` and `report` have what `ga4gh.wes.task_log` shows; `source` is the run that the work was
+    done for, if that is known."""
 
     id: UUID
     name: str
     document: Mapping[str, Any]
     report: Mapping[str, Any]
+    source: UUID | None = None
 
 
 async def record(database: Database, caller: Caller, calls: Sequence[CachedCall]) -> None:
     """Make these part of the caller's run, each once, unless the run has ended."""
-    rows = [{"id": str(call.id), "name": call.name, "document": call.document, "report": call.report} for call in calls]
-    await database.fetch(_RECORD, caller.owner.id, caller.run_id, json.dumps(rows))
+    rows = json.dumps([asdict(call) for call in calls], default=str)
+    await database.fetch(_RECORD, caller.owner.id, caller.run_id, rows)

@@ -15,7 +15,7 @@ from wesgate.db.session import Database
 if TYPE_CHECKING:
     from alembic.config import Config  # it takes long to load, and is needed once
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision this code is written for; a test compares it with the newest file in `migrations/versions`."""
 
 log = logging.getLogger(__name__)

@@ -21,10 +21,22 @@ LEASE = timedelta(seconds=30)
 """What is done about a run may be done twice: a lease that ran out meanwhile costs time and nothing else."""
 BROUGHT_AT_ONCE = 10_000
 
-_CLAIM = """
+# Whoever was answered with what a run made may hold its files by a link of their own, and answer others with that.
+_IN_USE = """
+    WITH RECURSIVE users AS (
+        SELECT run_id AS id FROM reuses WHERE source_id = runs.id
+        UNION SELECT reuses.run_id FROM users JOIN reuses ON source_id = users.id
+    )
+    SELECT FROM users JOIN runs AS live USING (id) WHERE live.ended_at IS NULL
+"""
+
+# As the database sets it, before the end itself; each claim and whatever follows sets it to a later time.
+_NEW, _OTHER = "settle_at <= ended_at", "settle_at > ended_at"
+
+_CLAIM = f"""
     WITH due AS (
         SELECT id FROM runs
-        WHERE settle_at <= now()
+        WHERE settle_at <= now() AND {{which}}
         ORDER BY settle_at                             -- the longest wait first
         LIMIT $1
         FOR UPDATE SKIP LOCKED                         -- what another claims now is not ours
@@ -33,9 +45,10 @@ _CLAIM = """
     FROM due
     WHERE runs.id = due.id
     RETURNING runs.id, state, directory, settle_at,
-              document #>> '{workflow_engine_parameters,delete_after}' AS delete_after,
+              document -> 'workflow_engine_parameters' ->> 'delete_after' AS delete_after,
               coalesce(ended_at + $3::interval <= now(), false) AS is_over,
-              EXISTS (SELECT FROM tasks WHERE run_id = runs.id AND ended_at IS NULL) AS is_alive
+              EXISTS (SELECT FROM tasks WHERE run_id = runs.id AND ended_at IS NULL) AS is_alive,
+              EXISTS ({_IN_USE}) AS is_in_use
 """
 
 # By the run's own state: whoever's lease ran out leaves the end to the one who has the run now.
@@ -47,7 +60,7 @@ _LATER = "UPDATE runs SET settle_at = now() + $3 WHERE id = $1 AND settle_at = $
 
 _NEXT = """
     SELECT extract(epoch FROM settle_at - now())::float AS seconds FROM runs
-    WHERE settle_at < 'infinity' ORDER BY settle_at LIMIT 1
+    WHERE settle_at < 'infinity' AND {which} ORDER BY settle_at LIMIT 1
 """
 
 _BRING_FORWARD = """
@@ -60,7 +73,7 @@ _BRING_FORWARD = """
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A run that ended, ours until `until`. `is_over` says that its files have been kept for long enough; `is_alive`
-    that a task of it has not ended yet."""
+    that a task of it has not ended yet; `is_in_use` that a run goes on that took from the call cache what it made."""
 
     id: UUID
     state: State
@@ -68,12 +81,15 @@ class Ended:
     delete_after: DeleteAfter
     is_over: bool
     is_alive: bool
+    is_in_use: bool
     until: datetime
 
 
-async def claim(database: Database, most: int, keep: timedelta | None) -> list[Ended]:
-    """Take up to `most` runs that are due, for the length of a lease. Files are kept for `keep`, else for ever."""
-    return [_ended(row) for row in await database.fetch(_CLAIM, most, LEASE, keep)]
+async def claim(database: Database, most: int, keep: timedelta | None, *, new: bool) -> list[Ended]:
+    """Take up to `most` runs that are due, for the length of a lease: new ones, which nobody has looked at since they
+    ended, or others. Files are kept for `keep`, else for ever."""
+    statement = _CLAIM.format(which=_NEW if new else _OTHER)
+    return [_ended(row) for row in await database.fetch(statement, most, LEASE, keep)]
 
 
 async def settled(database: Database, run: Ended, keep: timedelta | None, *, removed: bool) -> None:
@@ -86,9 +102,9 @@ async def later(database: Database, run: Ended, pause: timedelta) -> None:
     await database.fetch(_LATER, run.id, run.until, pause)
 
 
-async def next_due(database: Database) -> float | None:
-    """In how many seconds the next run is due; None if there is none."""
-    row = await database.fetch_row(_NEXT)
+async def next_due(database: Database, *, new: bool) -> float | None:
+    """In how many seconds the next of the new runs, or of the others, is due; None if there is none."""
+    row = await database.fetch_row(_NEXT.format(which=_NEW if new else _OTHER))
     return row["seconds"] if row else None
 
 
@@ -112,5 +128,6 @@ def _ended(row: Record) -> Ended:
         delete_after=DeleteAfter(row["delete_after"]) if row["delete_after"] in set(DeleteAfter) else DeleteAfter.NEVER,
         is_over=row["is_over"],
         is_alive=row["is_alive"],
+        is_in_use=row["is_in_use"],
         until=row["settle_at"],
     )

@@ -121,6 +121,7 @@ class RunRow(Wanted, Base):
         *_listed("runs"),
         Index("ix_runs_words", "words", postgresql_using="gin"),
         Index("ix_runs_settle", "settle_at", postgresql_where=text("settle_at IS NOT NULL")),
+        Index("ix_runs_new_end", "settle_at", postgresql_where=text("settle_at <= ended_at")),
         Index("uq_runs_key", "owner_id", "idempotency_key", unique=True,
               postgresql_where=text("idempotency_key IS NOT NULL")),
     )  # fmt: skip
@@ -171,6 +172,15 @@ class TaskRow(Wanted, Base):
     token_hash: Mapped[str | None]
     idempotency_key: Mapped[str | None]
     body_digest: Mapped[str | None]
+
+
+class ReuseRow(Base):
+    """A run that took from the call cache what another, its source, had made, and reads the source's files."""
+
+    __tablename__ = "reuses"
+
+    source_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
 
 
 class InstanceRow(Wanted, Base):
@@ -240,7 +250,7 @@ class DeliveryRow(Base):
     """One state change that a webhook has not been told of yet, written by the database itself."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (Index("ix_deliveries_due", "due_at"), Index("ix_deliveries_webhook", "webhook_id"))
+    __table_args__ = (Index("ix_deliveries_oldest", "webhook_id", "id"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))

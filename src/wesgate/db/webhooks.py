@@ -44,20 +44,22 @@ _REMOVE = f"""
 
 _REMOVE_GONE = f"UPDATE webhooks SET states = {_REMOVED} WHERE id = $1"
 
-# However much waits for a receiver, only the oldest of it is looked at: to sort a hundred thousand for every four that
-# are sent would take longer than to send them.
+# However much waits for a receiver, only the oldest of it is looked at: to read a hundred thousand for every four that
+# are sent would take longer than to send them. These are the bounds of what waits for one receiver in the index of its
+# deliveries. Were they an equality, Postgres would know that ids alone give the same order, and could go by their own
+# index, past all that waits for others; or take what waits to be few, as for most receivers, and sort it.
+_OLDEST = """
+    SELECT id, webhook_id, run_id, due_at FROM deliveries
+    WHERE (webhook_id, id) > ({0}, 0) AND webhook_id <= {0}
+    ORDER BY webhook_id, id LIMIT 1000
+"""
+
 _FIRST = f"""
-    SELECT DISTINCT ON (waiting.webhook_id, run_id) oldest.id, waiting.webhook_id, due_at  -- a run's later changes wait
-    FROM (
-        SELECT DISTINCT webhook_id FROM deliveries
-        WHERE webhook_id <> ALL($1::uuid[])                -- receivers that are busy, or rest
-    ) AS waiting
-    JOIN webhooks ON webhooks.id = waiting.webhook_id AND webhooks.states <> {_REMOVED}
-    CROSS JOIN LATERAL (
-        SELECT id, run_id, due_at FROM deliveries WHERE webhook_id = waiting.webhook_id
-        ORDER BY id + 0 LIMIT 1000                         -- not by the index of ids, where all others' would be passed
-    ) AS oldest
-    ORDER BY waiting.webhook_id, run_id, oldest.id         -- one row's changes have their ids in their order
+    SELECT DISTINCT ON (webhook_id, run_id) oldest.id, webhook_id, due_at  -- a run's later changes wait
+    FROM webhooks CROSS JOIN LATERAL ({_OLDEST.format("webhooks.id")}) AS oldest
+    WHERE webhooks.id <> ALL($1::uuid[])                   -- receivers that are busy, or rest
+      AND states <> {_REMOVED}
+    ORDER BY webhook_id, run_id, oldest.id                 -- one row's changes have their ids in their order
 """
 
 _CLAIM = f"""
@@ -80,12 +82,16 @@ _CLAIM = f"""
 
 _NEXT = f"SELECT extract(epoch FROM min(due_at) - now())::float AS seconds FROM ({_FIRST}) AS first"
 
-_POSTPONE = """
+# What nobody has tried is not given up: it may be this service that was away for so long.
+_POSTPONE = f"""
     WITH given_up AS (
-        DELETE FROM deliveries WHERE webhook_id = $2 AND at < now() - $4::interval RETURNING id
+        DELETE FROM deliveries
+        WHERE id = ANY(ARRAY(SELECT id FROM ({_OLDEST.format("$2")}) AS oldest))
+          AND at < now() - $4::interval AND failures > 0
+        RETURNING id
     ), later AS (
         UPDATE deliveries SET due_at = now() + $3::interval, failures = failures + $5
-        WHERE id = $1 AND at >= now() - $4::interval
+        WHERE id = $1 AND (at >= now() - $4::interval OR failures = 0)
           AND due_at = $6                                  -- its lease ran out, and another has it: it is theirs to say
     )
     SELECT count(*) AS given_up FROM given_up
@@ -174,7 +180,8 @@ async def delivered(database: Database, delivery: Delivery) -> None:
 async def postpone(
     database: Database, delivery: Delivery, pause: timedelta, keep: timedelta, *, failed: bool = True
 ) -> int:
-    """Tell it later. What waits for this webhook for longer than `keep` is given up; how many these were."""
+    """Tell it later. What waits for this webhook for longer than `keep`, and was tried before, is given up; how many
+    these were."""
     values = (delivery.id, delivery.webhook_id, pause, keep, int(failed), delivery.due_at)
     return int((await rows.one(database, _POSTPONE, *values))["given_up"])
 

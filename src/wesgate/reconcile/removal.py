@@ -14,18 +14,24 @@ class Interrupted(Exception):
 
 
 def remove(paths: Iterable[Path], stopping: Callable[[], bool]) -> None:
-    """Remove all of these. `OSError` says what cannot be removed; `Interrupted` that it was to stop."""
+    """Remove all of these. `Interrupted` says that it was to stop; `OSError`, once all else is gone, what cannot be
+    removed."""
+    left: list[str] = []
     for path in paths:
-        for inner in _inner(path):
+        for part in (*_inner(path), path):
             if stopping():
                 raise Interrupted
-            _remove(inner)
-        _remove(path)
+            try:
+                _remove(part)
+            except (OSError, RecursionError) as error:
+                left.append(f"{part}: {error}")
+    if left:
+        raise OSError(f"not all could be removed: {left[0]}")
 
 
 def _inner(path: Path) -> list[Path]:
     """What is in a directory: a run's is too large to be removed at one go."""
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(OSError):
         if not path.is_symlink():
             return list(path.iterdir())
     return []
@@ -41,17 +47,20 @@ def _remove(path: Path) -> None:
 
 
 def _remove_tree(path: Path) -> None:
-    try:
+    with suppress(OSError):
         shutil.rmtree(path)
-    except PermissionError:
-        _open_up(path)
-        shutil.rmtree(path)
+        return
+    _open_up(path)
+    shutil.rmtree(path, ignore_errors=True)  # goes on after what cannot be removed
+    shutil.rmtree(path)  # tells what that is
 
 
 def _open_up(path: Path) -> None:
-    """Let us write in these directories: steps may have made them read-only."""
-    path.chmod(0o700)
+    """Let us write in these directories, as far as they are ours: steps may have made them read-only."""
+    with suppress(OSError):
+        path.chmod(0o700)
     for folder, names, _ in os.walk(path):
         for inner in (Path(folder, name) for name in names):
-            if not inner.is_symlink():
-                inner.chmod(0o700)
+            with suppress(OSError):
+                if not inner.is_symlink():
+                    inner.chmod(0o700)

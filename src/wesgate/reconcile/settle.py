@@ -31,6 +31,8 @@ BATCH = 20
 LONGEST_REST_S = 5.0
 """Nobody tells of a run that ended: it is looked for so often."""
 ALIVE_PAUSE = timedelta(minutes=1)
+TOLD_PAUSE = timedelta(seconds=10)
+"""A run that took something from the call cache is known to have done so after this: heads gather what they tell."""
 FAULT_PAUSE = timedelta(days=1)
 
 OF_A_RUN = re.compile(r"attempt-[0-9]+|downloads|source")
@@ -53,12 +55,13 @@ class Settler:
         self._database = database
         self._files = files
         self._keep = keep
-        self._woken = asyncio.Event()
+        self._woken = {True: asyncio.Event(), False: asyncio.Event()}
         self._stopping = threading.Event()
 
     def wake(self) -> None:
         """A run may have ended."""
-        self._woken.set()
+        for woken in self._woken.values():
+            woken.set()
 
     def stop(self) -> None:
         """Leave off, and return from `run`."""
@@ -66,58 +69,96 @@ class Settler:
         self.wake()
 
     async def run(self) -> None:
-        """Serve until stopped."""
-        is_new = self._keep is not None
+        """Serve until stopped: the new ends and, beside them, what may take long, so that no run has to wait for the
+        files of another before it is found."""
+        async with asyncio.TaskGroup() as group:
+            for new in (True, False):
+                group.create_task(self._serve(new=new))
+
+    async def _serve(self, *, new: bool) -> None:
+        is_first = not new
         while not self._stopping.is_set():
-            self._woken.clear()
+            self._woken[new].clear()
             rest = LONGEST_REST_S
             try:
-                if is_new and self._keep is not None:
+                if is_first and self._keep is not None:
                     await settle.bring_forward(self._database, self._keep)
-                    is_new = False
-                rest = 0.0 if await self.sweep() == BATCH else await self._rest()
+                is_first = False
+                rest = 0.0 if await self.sweep(new=new) == BATCH else await self._rest(new=new)
             except (Unavailable, TimeoutError) as error:
                 log.warning("settle.paused", extra={"error": str(error)})
             except Exception:
                 log.exception("settle.fault")
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest):
-                    await self._woken.wait()
+                    await self._woken[new].wait()
 
-    async def sweep(self) -> int:
-        """Settle some of the runs that are due; how many there were."""
-        due = await settle.claim(self._database, BATCH, self._keep)
+    async def sweep(self, *, new: bool) -> int:
+        """Settle some of the runs that are due; how many there were. New ones that want files removed are left to a
+        sweep of the others."""
+        due = await settle.claim(self._database, BATCH, self._keep, new=new)
         if not due:
             return 0
         failpoint("settle-claimed")
-        if new := [run.id for run in due if not run.is_over]:
-            await runs.add_words(self._database, new)
+        if kept := [run.id for run in due if not run.is_over]:
+            await runs.add_words(self._database, kept)
         for run in due:
-            await self._settle(run)
+            await self._settle(run, new=new)
         return len(due)
 
-    async def _settle(self, run: Ended) -> None:
-        if run.is_alive:
-            await settle.later(self._database, run, ALIVE_PAUSE)
-            return
-        try:
-            if run.is_over or is_wanted(run):
-                keys = await settle.attempts(self._database, run)
-                await asyncio.to_thread(remove, doomed(self._files, run, keys), self._stopping.is_set)
-                log.info("files.removed", extra={"run": str(run.id), "all": run.is_over})
-        except Interrupted:
-            await settle.later(self._database, run, timedelta(0))
-            return
-        except (OSError, RecursionError) as error:
-            log.warning("files.left", extra={"run": str(run.id), "error": str(error)})
-            await settle.later(self._database, run, FAULT_PAUSE)
+    async def _settle(self, run: Ended, *, new: bool) -> None:
+        pause = await self._cleared(run, new=new)
+        if pause is not None:
+            await settle.later(self._database, run, pause)
             return
         failpoint("settle-removed")
         await settle.settled(self._database, run, self._keep, removed=run.is_over)
         failpoint("settle-settled")
 
-    async def _rest(self) -> float:
-        seconds = await settle.next_due(self._database)
+    async def _cleared(self, run: Ended, *, new: bool) -> timedelta | None:
+        """Nothing is left to be removed of a run now; or the pause until that is tried again."""
+        if run.is_alive:
+            return ALIVE_PAUSE
+        if not (run.is_over or is_wanted(run)):
+            return None
+        if new:
+            self._woken[False].set()
+            return timedelta(0)
+        return await self._removed(run)
+
+    async def _removed(self, run: Ended) -> timedelta | None:
+        """Remove what is to be removed of a run; if that could not be done now, the pause until it is tried again.
+
+        First what the call cache has of it, so that no further run comes to need its files; then, once it is known
+        which do, and these have ended, the files."""
+        try:
+            if await asyncio.to_thread(self._forget, run):
+                return TOLD_PAUSE
+            if run.is_in_use:
+                return ALIVE_PAUSE
+            keys = await settle.attempts(self._database, run)
+            await asyncio.to_thread(remove, doomed(self._files, run, keys), self._stopping.is_set)
+        except Interrupted:
+            return timedelta(0)
+        except OSError as error:
+            log.warning("files.left", extra={"run": str(run.id), "error": str(error)})
+            return FAULT_PAUSE
+        log.info("files.removed", extra={"run": str(run.id), "all": run.is_over})
+        return None
+
+    def _forget(self, run: Ended) -> bool:
+        """Let the call cache answer nobody with what this run made; False if that was done before."""
+        names = self._files / run.directory / CACHE_ENTRIES
+        if not is_a_runs(names.parent) or not os.path.lexists(names):
+            return False
+        try:
+            remove((*_cache_entries(names), names), self._stopping.is_set)
+        except OSError as error:
+            log.warning("files.left", extra={"run": str(run.id), "error": str(error)})
+        return not os.path.lexists(names)  # one that has to stay keeps nothing else
+
+    async def _rest(self, *, new: bool) -> float:
+        seconds = await settle.next_due(self._database, new=new)
         return LONGEST_REST_S if seconds is None else min(LONGEST_REST_S, max(0.02, seconds))
 
 
@@ -138,7 +179,7 @@ def is_wanted(run: Ended) -> bool:
 def doomed(files: Path, run: Ended, keys: Sequence[str]) -> Iterable[Path]:
     """What is to be removed of a run: all of it, or what its tasks had for themselves."""
     directory = files / run.directory
-    if not _RUN.fullmatch(directory.name):
+    if not is_a_runs(directory):
         return
     attempts = [directory.parent / key for key in keys]
     if run.is_over:
@@ -146,17 +187,23 @@ def doomed(files: Path, run: Ended, keys: Sequence[str]) -> Iterable[Path]:
     if directory.is_dir():
         yield from (path for path in directory.iterdir() if OF_A_RUN.fullmatch(path.name))
     if run.is_over:
-        yield from (*_cache_entries(directory), directory, *attempts)
+        yield from (directory, *attempts)
         return
     yield from (attempt / name for attempt in attempts for name in OF_A_TASK)
 
 
-def _cache_entries(directory: Path) -> Iterator[Path]:
-    """What other runs of the owner could have taken from this one's calls: it holds the values of their outputs."""
+def is_a_runs(directory: Path) -> bool:
+    """Whether its name is that of a run's directory: from no other anything is removed."""
+    return _RUN.fullmatch(directory.name) is not None
+
+
+def _cache_entries(names: Path) -> Iterator[Path]:
+    """What other runs of the owner could take from a run's calls, by their names in its directory. It holds the values
+    of outputs, and leads to the run's files."""
     with suppress(OSError):
         # Tasks without mounts can put anything here: nothing is followed, and nothing waited for.
-        names = os.open(directory / CACHE_ENTRIES, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(names, "rb") as file:
+        opened = os.open(names, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(opened, "rb") as file:
             for name in file.read(_NAMES_BYTES).decode("utf-8", "replace").splitlines():
                 if _ENTRY.fullmatch(name):
-                    yield directory.parent / CACHE / f"{name}.json"
+                    yield names.parent.parent / CACHE / f"{name}.json"

@@ -2,7 +2,8 @@
 
 A delivery is claimed by moving its time ahead, so whoever dies with it leaves it to the next. Deliveries of one run to
 one receiver go in their order. Receivers are strangers: none is waited for longer than its time, none gets more than
-its share of the senders, and one that fails is left alone for a while, longer each time.
+its share of the senders, and one that fails is left alone for a while, longer each time. A single delivery that is
+never taken waits by itself.
 https://www.standardwebhooks.com and https://github.com/cloudevents/spec
 """
 
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -110,11 +112,21 @@ def send(delivery: Delivery, settings: CourierSettings, network: Network, bounds
     return connections.post(target, network, Transfer(bounds), signed(delivery, body, datetime.now(UTC)), body)
 
 
+class Outcome(Enum):
+    """How an attempt ended: a receiver may refuse a delivery, or fail altogether."""
+
+    TAKEN = auto()
+    REFUSED = auto()
+    FAILED = auto()
+
+
 @dataclass(slots=True)
 class Receiver:
-    """How one receiver does: how many attempts are under way, and how often in a row it failed."""
+    """How one receiver does: how many attempts are under way, of which runs it has refused something since it last took
+    anything, and how often in a row it had to rest."""
 
     sending: int = 0
+    refused: set[UUID] = field(default_factory=set)
     failures: int = 0
     rests_until: float = 0.0
 
@@ -144,15 +156,20 @@ class Receivers:
     def began(self, webhook_id: UUID) -> None:
         self.known.setdefault(webhook_id, Receiver()).sending += 1
 
-    def ended(self, webhook_id: UUID, now: float, *, failed: bool) -> None:
-        """An attempt ended. Those that fail together count once."""
-        each = self.known[webhook_id]
+    def ended(self, delivery: Delivery, now: float, outcome: Outcome) -> None:
+        """An attempt ended. Those that fail together count once. What is refused of one run alone may be the run's
+        matter, and of those that were refused before nothing new is learned: they do not make the receiver rest."""
+        each = self.known[delivery.webhook_id]
         each.sending -= 1
-        if not failed:
-            each.failures, each.rests_until = 0, 0.0
-        elif each.rests_until <= now:
-            each.failures += 1
-            each.rests_until = now + rest_s(each.failures)
+        if outcome is Outcome.TAKEN:
+            self.known[delivery.webhook_id] = Receiver(each.sending)
+            return
+        is_news = outcome is Outcome.FAILED or (bool(each.refused) and delivery.run_id not in each.refused)
+        if outcome is Outcome.REFUSED:
+            each.refused.add(delivery.run_id)
+        if each.rests_until <= now:
+            each.failures += is_news
+            each.rests_until = now + rest_s(each.failures) * is_news  # a past one keeps it from being forgotten
 
 
 class Courier:
@@ -236,45 +253,46 @@ class Courier:
         return min(LONGEST_SLEEP_S, max(SHORTEST_SLEEP_S, min(rested, LONGEST_SLEEP_S if due is None else due)))
 
     async def _deliver(self, delivery: Delivery) -> None:
-        failed = True
+        outcome = Outcome.FAILED
         try:
-            failed = not await self._attempt(delivery)
+            outcome = await self._attempt(delivery)
         except Unavailable as error:
             log.warning("webhooks.paused", extra={"error": str(error)})  # its lease runs out, and it is told again
         except Exception:
             log.exception("webhooks.fault", extra={"webhook": delivery.webhook_id})
         finally:
-            self._receivers.ended(delivery.webhook_id, time.monotonic(), failed=failed)
+            self._receivers.ended(delivery, time.monotonic(), outcome)
             self.wake()
 
-    async def _attempt(self, delivery: Delivery) -> bool:
-        """Whether the receiver took it; what became of it is written."""
+    async def _attempt(self, delivery: Delivery) -> Outcome:
+        """What the receiver did; what became of the delivery is written."""
         attempt = partial(send, delivery, self._settings, self._network, self._bounds)
         try:
             status = await asyncio.get_running_loop().run_in_executor(self._threads, attempt)
         except Refused as reason:
-            return await self._later(delivery, str(reason))
+            await self._later(delivery, str(reason))
+            return Outcome.FAILED
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             failpoint("webhooks-sent")
             await webhooks.delivered(self._database, delivery)
-            return True
+            return Outcome.TAKEN
         if status == HTTPStatus.GONE:
             log.info("webhooks.gone", extra=_named(delivery))
             await webhooks.remove_gone(self._database, delivery.webhook_id)
-            return True
-        return await self._later(delivery, f"it answered {status}")
+            return Outcome.TAKEN
+        await self._later(delivery, f"it answered {status}")
+        return Outcome.REFUSED
 
-    async def _later(self, delivery: Delivery, reason: str) -> bool:
+    async def _later(self, delivery: Delivery, reason: str) -> None:
         if self._stopped:
             await webhooks.postpone(self._database, delivery, timedelta(0), self._settings.keep, failed=False)
-            return False
+            return
         pause = timedelta(seconds=rest_s(delivery.failures + 1))
         given_up = await webhooks.postpone(self._database, delivery, pause, self._settings.keep)
         if not delivery.failures:
             log.info("webhooks.failed", extra={**_named(delivery), "reason": reason})
         if given_up:
             log.warning("webhooks.given_up", extra={**_named(delivery), "deliveries": given_up, "reason": reason})
-        return False
 
 
 def _named(delivery: Delivery) -> dict[str, object]:

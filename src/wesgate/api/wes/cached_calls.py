@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID, uuid5
@@ -56,7 +57,7 @@ async def tell_cached_calls(request: Request, run_id: str) -> Response:
 
 def _read(body: bytes) -> Calls:
     try:
-        return Calls.model_validate(strict.parse(body))
+        return Calls.model_validate(strict.without_nulls(strict.parse(body)))
     except ValidationError as error:
         raise strict.refused(error) from None
 
@@ -65,4 +66,10 @@ def _row(run_id: UUID, call: Call, now: str) -> CachedCall:
     known = f": task {call.task} of run {call.run}" if call.task and call.run else ""
     report = {"start_time": now, "end_time": now, "system_logs": [f"{FROM_CACHE}{known}"], "steps": [{"exit_code": 0}]}
     document = {"name": call.name, "executors": [{"command": []}]}
-    return CachedCall(uuid5(run_id, call.call), call.name, document, report)
+    return CachedCall(uuid5(run_id, call.call), call.name, document, report, _source(call.run))
+
+
+def _source(run: str) -> UUID | None:
+    with suppress(ValueError):
+        return UUID(run)
+    return None
