@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, assert_never
 
 from wesgate.core.errors import InvalidRequest
 from wesgate.ga4gh import strict
+
+SHOWN = 200
+"""Of what a caller named, in characters: it may be long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,18 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """What a member of a JSON object may be, in words and as a check."""
+
+    means: str
+    fits: Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineParameter:
     """A `workflow_engine_parameters` member that runs may carry. Its values are text, as typed clients want them: of
-    `choices`, if there are any. An integer is at least `least`; JSON is an object of texts and numbers, whose members
-    are of `choices`, if there are any; a text that must be of a `pattern` is `means`."""
+    `choices`, if there are any. An integer is at least `least`; a text that must be of a `pattern` is `means`. JSON is
+    an object that may have these `members`, and, where there is a kind of `others`, any else of that kind."""
 
     name: str
     type: Literal["string", "integer", "boolean", "json"]
@@ -41,6 +52,8 @@ class EngineParameter:
     least: int = 1
     pattern: str = ""
     means: str = ""
+    members: Mapping[str, Member] = field(default_factory=dict)
+    others: Member | None = None
 
     def complaint(self, value: str) -> str:
         """What is wrong with a value; empty if nothing is."""
@@ -63,17 +76,18 @@ class EngineParameter:
 
     def _of_json(self, value: str) -> str:
         try:
-            members = strict.parse(value.encode(), self.name)
+            given = strict.parse(value.encode(), self.name)
         except InvalidRequest:
-            members = None
-        plain = isinstance(members, dict) and all(
-            isinstance(each, str | int | float) and not isinstance(each, bool) for each in members.values()
-        )
-        if not plain:
-            return "must be a JSON object of texts and numbers"
-        if self.choices and not set(members or ()) <= set(self.choices):
-            return f"may have the members {', '.join(self.choices)}"
-        return ""
+            given = None
+        if not isinstance(given, dict):
+            return "must be a JSON object"
+        return next((complaint for name, each in given.items() if (complaint := self._of_member(name, each))), "")
+
+    def _of_member(self, name: str, value: Any) -> str:
+        member = self.members.get(name, self.others)
+        if member is None:
+            return f"may have the members {', '.join(self.members)}"
+        return "" if member.fits(value) else f"must have as {name[:SHOWN]} {member.means}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +122,7 @@ def wes(
     for engine in engines:
         for name, versions in engine.types.items():
             types.setdefault(name, []).extend(version for version in versions if version not in types.get(name, ()))
+    told = (*parameters, *(one for engine in engines for one in engine.parameters))
     return {
         **_service(about, "wes", "1.1.0"),
         "workflow_type_versions": {name: {"workflow_type_version": found} for name, found in types.items()},
@@ -115,13 +130,17 @@ def wes(
         "supported_filesystem_protocols": list(protocols),
         "workflow_engine_versions": {one.name: {"workflow_engine_version": [one.version]} for one in engines},
         "default_workflow_engine_parameters": [
-            {"name": one.name, "type": one.type, "default_value": one.default}
-            for one in (*parameters, *(one for engine in engines for one in engine.parameters))
+            {"name": name, "type": kind, "default_value": default} for name, kind, default in _distinct(told)
         ],
         "system_state_counts": dict(counts),
         "auth_instructions_url": about.documentation_url,
         "tags": {},
     }
+
+
+def _distinct(parameters: Sequence[EngineParameter]) -> list[tuple[str, str, str]]:
+    """Parameters as clients are told of them; an engine may take one that is every run's, for other values."""
+    return list(dict.fromkeys((one.name, one.type, one.default) for one in parameters))
 
 
 def as_1_0(info: Mapping[str, Any]) -> dict[str, Any]:

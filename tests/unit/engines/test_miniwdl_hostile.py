@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import WDL
 
 from tests.doubles import web
 from tests.doubles.pages import serving_files
@@ -14,6 +15,7 @@ from tests.doubles.tes import TesDouble
 from tests.doubles.workflows import READ
 from wesgate.core.spec import Fetching
 from wesgate.core.states import State
+from wesgate.engines.miniwdl.head.complaints import complaints
 
 
 async def test_a_syntax_error_is_told_with_its_line(site: Site) -> None:
@@ -32,6 +34,40 @@ async def test_an_error_in_an_import_is_told_with_its_own_line(site: Site) -> No
     text = failed(await site.run(files), State.EXECUTOR_ERROR)
     assert "main.wdl:2:1: Failed to import lib/a.wdl" in text
     assert "lib/a.wdl:2:6:" in text
+
+
+async def test_a_circle_of_imports_is_told_once_with_its_place(site: Site) -> None:
+    first, second = (f'version 1.0\n\nimport "{other}.wdl" as x\n' for other in "ba")
+    files = {"main.wdl": 'version 1.0\nimport "lib/a.wdl" as a\n', "lib/a.wdl": first, "lib/b.wdl": second}
+    text = failed(await site.run(files), State.EXECUTOR_ERROR)
+    assert text == "lib/a.wdl:3:1: Failed to import b.wdl: the imports lead in a circle, or more than nine deep"
+
+
+@pytest.mark.parametrize("path", ["../head.json", "nothing"])
+async def test_a_message_names_the_files_of_a_run_as_seen_from_its_directory(site: Site, path: str) -> None:
+    source = f'version 1.2\nworkflow w {{ input {{ File f = "{path}" }} output {{ String s = read_string(f) }} }}'
+    text = failed(await site.run(source), State.EXECUTOR_ERROR)
+    assert " attachments/" in text
+    assert str(site.root) not in text
+
+
+def test_a_message_has_the_directory_of_a_run_by_neither_of_its_names(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "run").symlink_to("real")
+    named = f"{tmp_path}/run/a {tmp_path}/real/b {tmp_path}/real"
+    (told,) = complaints(WDL.Error.RuntimeError(named), tmp_path / "run")
+    assert told.message == "a b ."
+
+
+@pytest.mark.parametrize("put_out", ['glob("x*")', '["{}"]'], ids=["glob", "named"])
+async def test_a_name_that_is_too_long_to_be_an_output_is_the_workflows_fault(site: Site, put_out: str) -> None:
+    name = "x" * 240
+    source = f"""version 1.0
+task t {{ command {{ touch {name} }}  output {{ Array[File] f = {put_out.format(name)} }} }}
+workflow w {{ call t  output {{ Array[File] f = t.f }} }}
+"""
+    text = failed(await site.run(source), State.EXECUTOR_ERROR)
+    assert text == f"a file's name is too long, it may have 200 bytes; it begins with {'x' * 50}"
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../../../../etc/passwd", "file:///etc/passwd"])

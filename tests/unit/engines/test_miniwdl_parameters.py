@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -113,7 +114,29 @@ async def test_a_run_has_as_many_tasks_at_a_time_as_it_asks_for(site: Site, tmp_
         ("runtime_defaults", '{"privileged": true}'),
         ("runtime_defaults", '{"env": {"A": "b"}}'),
         ("runtime_defaults", '{"docker_network": "host"}'),
+        ("runtime_defaults", '{"docker": 5}'),
+        ("runtime_defaults", '{"docker": "a b"}'),
+        ("runtime_defaults", '{"container": []}'),
+        ("runtime_defaults", '{"container": ["a", ""]}'),
+        ("runtime_defaults", '{"cpu": "abc"}'),
+        ("runtime_defaults", '{"cpu": 1e300}'),
+        ("runtime_defaults", '{"cpu": 1e999}'),
+        ("runtime_defaults", '{"cpu": true}'),
+        ("runtime_defaults", '{"cpu": 0}'),
+        ("runtime_defaults", '{"memory": "lots"}'),
+        ("runtime_defaults", '{"memory": "1 gb"}'),
+        ("runtime_defaults", '{"memory": "9999999 TB"}'),
+        ("runtime_defaults", '{"memory": 1.5}'),
+        ("runtime_defaults", '{"disks": "much"}'),
+        ("runtime_defaults", '{"disks": -1}'),
+        ("runtime_defaults", '{"maxRetries": -1}'),
+        ("runtime_defaults", '{"maxRetries": "x"}'),
+        ("runtime_defaults", '{"preemptible": 1.5}'),
+        ("runtime_defaults", '{"preemptible": null}'),
         ("image_map", '{"a": ["b"]}'),
+        ("image_map", '{"a": 5}'),
+        ("image_map", '{"a": "b c"}'),
+        ("image_map", '{"a": ""}'),
         ("image_map", "NaN"),
     ],
 )
@@ -123,10 +146,41 @@ def test_a_value_that_a_parameter_cannot_have_is_told(name: str, value: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_retries", "0"), ("runtime_defaults", '{"cpu": 2, "memory": "1 GB"}'), ("image_map", '{"a": "b"}')],
+    [
+        ("max_retries", "0"),
+        ("runtime_defaults", '{"cpu": 2, "memory": "1 GB", "disks": 7, "docker": "a", "preemptible": 3}'),
+        ("runtime_defaults", '{"cpu": "0.5", "memory": 4000000000, "disks": "/x 1 GB, local-disk 10 SSD"}'),
+        ("runtime_defaults", '{"container": ["a", "b"], "cpu": 1.5, "maxRetries": 0}'),
+        ("image_map", '{"a": "b"}'),
+    ],
 )
 def test_a_value_that_a_parameter_can_have_is_taken(name: str, value: str) -> None:
     assert not PARAMETERS[name].complaint(value)
+
+
+def test_what_is_wrong_with_a_member_is_told_with_its_name() -> None:
+    assert PARAMETERS["runtime_defaults"].complaint('{"cpu": "abc"}') == (
+        "must have as cpu a number of cores, more than 0 and at most 1000000"
+    )
+    assert PARAMETERS["image_map"].complaint(json.dumps({"x" * 5000: 5})) == (
+        f"must have as {'x' * 200} the name of an image, without blanks"
+    )
+
+
+async def test_every_kind_of_value_that_is_taken_reaches_the_task(site: Site, tes: TesDouble) -> None:
+    defaults = {"container": ["debian:12", "x"], "cpu": "0.5", "memory": 3000000000, "disks": 10}
+    await site.run(HELLO, engine_parameters={"runtime_defaults": json.dumps(defaults)})
+    (task,) = tes.tasks.values()
+    asked = task.document["resources"]
+    assert (image(tes), asked["cpu_cores"], asked["ram_gb"]) == ("debian:12", 1, 3.0)
+    assert asked["disk_gb"] == pytest.approx(10.737, abs=0.001)
+
+
+def test_a_site_without_a_call_cache_resumes_nothing() -> None:
+    (resume,) = (one for one in engine_parameters(MiniwdlSettings(call_cache=False)) if one.name == "resume")
+    assert "this site has no call cache" in resume.complaint(str(uuid4()))
+    assert not resume.complaint("")
+    assert "resume" not in PARAMETERS
 
 
 @pytest.mark.parametrize("name", ["dir", "env", "as_user", "allow_any_input", "container_backend", "host_credentials"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -341,3 +343,17 @@ def test_nothing_that_tes_says_ends_the_watch(tmp_path: Path) -> None:
     with TesDouble(tmp_path).serving() as tes:
         assert Watch(Odd(lambda: [tes.url], "t"), ("k", "v"), 0.01).end("no-such-task", 5) == "GONE"
         assert not Odd.failures
+
+
+def test_heads_that_are_forked_have_the_grammar_of_every_version() -> None:
+    code = """
+from WDL import _parser, parse_document
+from wesgate.engines.miniwdl.head import main
+from wesgate.wiring import WDL_VERSIONS
+main.warm()
+warm = set(_parser._lark_cache)
+for version in WDL_VERSIONS:
+    parse_document("task t { command { } }", version=version)
+assert set(_parser._lark_cache) == warm
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.doubles.site import Site, failed, outputs
 from tests.doubles.tes import TesDouble
@@ -147,3 +150,58 @@ async def test_a_run_writes_down_what_it_put_into_the_cache(site: Site, tes: Tes
     cache = Path(earlier.directory).parent / CACHE
     assert [len(names) for names in made] == [2, 1]
     assert {str(entry.relative_to(cache).with_suffix("")) for entry in cache.rglob("*.json")} == made[0] | made[1]
+
+
+SAYS = """version 1.1
+task t {
+  input { String image = "ubuntu:24.04" }
+  command <<< echo hi >>>
+  output { String s = read_string(stdout()) }
+  IMAGE
+}
+workflow w { input { String image = "ubuntu:24.04" }  call t { input: image = image }  output { String s = t.s } }
+"""
+NONE = SAYS.replace("IMAGE", "")
+PLAIN = SAYS.replace("IMAGE", 'runtime { container: ["ubuntu:24.04", "other"] }')
+COMPUTED = SAYS.replace("IMAGE", "runtime { docker: image }")
+
+
+def images(tes: TesDouble) -> list[str]:
+    return [task.document["executors"][0]["image"] for task in tes.tasks.values()]
+
+
+def mapped(named: str, image: str) -> dict[str, str]:
+    return {"image_map": json.dumps({named: image})}
+
+
+async def test_a_task_that_names_no_image_is_answered_for_its_own_image_only(site: Site, tes: TesDouble) -> None:
+    for asked in ("a:1", "b:2", "a:1"):
+        await site.run(NONE, engine_parameters={"runtime_defaults": json.dumps({"docker": asked})})
+    await site.run(NONE, engine_parameters=mapped("ubuntu:22.04", "c:3"))
+    await site.with_settings(default_image="d:4").run(NONE)
+    await site.with_settings(default_image="a:1").run(NONE)
+    assert images(tes) == ["a:1", "b:2", "c:3", "d:4"]
+
+
+@pytest.mark.parametrize("source", [PLAIN, COMPUTED], ids=["plain", "computed"])
+async def test_a_task_is_answered_for_the_image_that_replaces_its_own_only(
+    site: Site, tes: TesDouble, source: str
+) -> None:
+    for parameters in ({}, mapped("ubuntu:24.04", "a:1"), mapped("ubuntu:24.04", "b:2"), {}):
+        await site.run(source, engine_parameters=parameters)
+    await site.with_settings(images={"ubuntu:24.04": "a:1"}).run(source)
+    await site.with_settings(images={"ubuntu:24.04": "c:3"}).run(source)
+    assert images(tes) == ["ubuntu:24.04", "a:1", "b:2", "c:3"]
+
+
+async def test_an_image_among_the_inputs_is_replaced_like_one_of_the_task(site: Site, tes: TesDouble) -> None:
+    for parameters in ({}, mapped("e:1", "f:1")):
+        await site.run(PLAIN, {"w.t.runtime.container": "e:1"}, parameters)
+    assert images(tes) == ["e:1", "f:1"]
+
+
+async def test_what_is_said_of_other_images_and_of_resources_costs_no_hit(site: Site, tes: TesDouble) -> None:
+    more = {"runtime_defaults": '{"docker": "a:1", "cpu": 2, "memory": "3 GB"}', "max_retries": "2"}
+    for parameters in ({}, more, mapped("other:1", "a:1")):
+        await site.with_settings(default_image=f"x:{len(parameters)}").run(PLAIN, engine_parameters=parameters)
+    assert images(tes) == ["ubuntu:24.04"]

@@ -12,6 +12,7 @@ from wesgate.core.codec import dump, load
 from wesgate.core.paths import CACHE
 from wesgate.core.spec import Fetching, RunSpec, Store
 from wesgate.engines.miniwdl.addresses import API_DIRECTORY
+from wesgate.engines.miniwdl.defaults import IMAGE, RUNTIME_DEFAULTS
 from wesgate.engines.miniwdl.publish import destination
 from wesgate.ga4gh.service_info import EngineParameter
 
@@ -90,8 +91,14 @@ class RunOptions:
     runtime_defaults: Mapping[str, Any]
 
 
-RUNTIME_DEFAULTS = ("docker", "container", "cpu", "memory", "disks", "maxRetries", "preemptible")
-"""What `runtime_defaults` may say of tasks that do not say it themselves."""
+_NO_RESUME = EngineParameter(
+    "resume",
+    "string",
+    "",
+    pattern="()",
+    means="left out: this site has no call cache, so there is nothing to go on with",
+)
+"""In place of what every run may carry: without the cache, a resumed run would do all of its work again."""
 
 
 def engine_parameters(settings: MiniwdlSettings) -> list[EngineParameter]:
@@ -104,8 +111,9 @@ def engine_parameters(settings: MiniwdlSettings) -> list[EngineParameter]:
         EngineParameter("call_cache", "boolean", json.dumps(settings.call_cache)),
         EngineParameter("copy_input_files", "boolean", "false"),
         EngineParameter("max_retries", "integer", "0", least=0),
-        EngineParameter("runtime_defaults", "json", "{}", RUNTIME_DEFAULTS),
-        EngineParameter("image_map", "json", "{}"),
+        EngineParameter("runtime_defaults", "json", "{}", members=RUNTIME_DEFAULTS),
+        EngineParameter("image_map", "json", "{}", others=IMAGE),
+        *([] if settings.call_cache else [_NO_RESUME]),
     ]
 
 

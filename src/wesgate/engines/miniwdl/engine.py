@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -55,7 +56,7 @@ class MiniwdlEngine:
 
     async def submit(self, key: str, spec: RunSpec) -> Handle:
         try:
-            token = self._prepare(Path(spec.directory), spec)
+            token = await asyncio.to_thread(self._prepare, Path(spec.directory), spec)
         except OSError as error:
             raise Retryable(f"the directory of the run cannot be written: {error}") from error
         token_hash = hashlib.sha256(token.encode()).hexdigest()
@@ -118,9 +119,9 @@ class MiniwdlEngine:
             # A head that was killed leaves its tasks behind; a run has ended when nothing of it runs.
             await self._queue.cancel_all(head.id)
             return Observation(State.RUNNING, "its head has ended; stopping its tasks", run_report(head))
-        verdict = conclude(head, read_result(directory))
+        result, arrived = await asyncio.to_thread(lambda: (read_result(directory), arrive.recorded(directory)))
+        verdict = conclude(head, result)
         detail = verdict.messages[0] if verdict.messages else ""
-        arrived = arrive.recorded(directory)
         if ran := arrive.told(arrived):
             verdict = replace(verdict, messages=(*verdict.messages, ran))
         report = replace(run_report(head, verdict), words=arrived.words if arrived else ())

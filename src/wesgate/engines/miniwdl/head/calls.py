@@ -21,6 +21,7 @@ from WDL.runtime import cache
 from WDL.runtime.cache import CallCache, CallCacheAddPaths
 
 from wesgate.core.paths import CACHE_ENTRIES
+from wesgate.engines.miniwdl.head.images import Images
 from wesgate.engines.miniwdl.head.inputs import Bindings
 
 TASK_ID = "task-id"
@@ -51,6 +52,7 @@ class Reuse:
 
     run: Path
     told: Callable[[Hit], None]
+    images: Images
 
 
 class RunCache(CallCache):
@@ -68,8 +70,12 @@ class RunCache(CallCache):
         found = super().get(*own, output_types)
         if found is None or not self._holds_everywhere(own[0]):
             return None
+        entry = Path(self._call_cache_dir) / f"{own[0]}.json"
+        hit = _hit(call, entry)
+        if not entry.exists():  # removed just now: the files are next, and would not wait for a hit that names no run
+            return None
         self._entry_add_paths[key] = CallCacheAddPaths()
-        self.reuse.told(_hit(call, Path(self._call_cache_dir) / f"{own[0]}.json"))
+        self.reuse.told(hit)
         return found
 
     def put(
@@ -95,12 +101,14 @@ class RunCache(CallCache):
             names.write(f"{key}\n")
 
     def _sent(self, key: str, inputs: Bindings) -> tuple[str, Bindings]:
-        """The key and the inputs with what was sent along named by its content."""
+        """The key, which tells images apart, too, and the inputs with what was sent along named by its content. Neither
+        knows of cores, memory or retries: who resumes with more of them is to find what was done with less."""
         assert self.reuse is not None
         run = self.reuse.run
         named = WDL.Value.rewrite_env_paths(inputs, lambda value: _by_content(str(value.value), run))
-        name, digest, _ = key.split("/")
-        return cache.call_cache_key(name, digest, named), named
+        name, code, _ = key.split("/")
+        told = f"{code}\0{self.reuse.images.decisive(code, inputs)}"
+        return cache.call_cache_key(name, hashlib.sha256(told.encode()).hexdigest()[:32], named), named
 
     def _holds_everywhere(self, key: str) -> bool:
         """Whether the entry depends on nothing besides its inputs. What a task of WDL 1.2 read beside its document

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ STDERR_LINES = 20
 STDERR_BYTES = 4096
 ADVICE = " (to allow, set [file_io] allow_any_input = true)"
 """What miniwdl adds to some messages, for those who run it themselves."""
+DEEP = ", exceeded import_max_depth; circular imports?"
+CIRCLE = ": the imports lead in a circle, or more than nine deep"
+NAME_BYTES = 200
+"""Of a file's name, to be sure: 255 less what is put behind it for a moment when it is linked."""
 LONGEST = 4000
 """Of a message, in characters: miniwdl repeats what was written, however much that is."""
 
@@ -54,7 +60,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def fault_of(cause: BaseException) -> Fault:
-    if _is_out_of_memory(cause):
+    if _is_out_of_memory(cause) or _is_too_long(cause):
         return Fault.WORKFLOW
     match cause:
         case Terminated():
@@ -70,7 +76,11 @@ def fault_of(cause: BaseException) -> Fault:
 
 
 def complaints(error: BaseException, directory: Path) -> list[Complaint]:
-    """Why the run ended, the most important first."""
+    """Why the run ended, the most important first. What lies in the run's directory is named as seen from there."""
+    return [replace(each, message=_inside(each.message, directory)) for each in _complaints(error, directory)]
+
+
+def _complaints(error: BaseException, directory: Path) -> list[Complaint]:
     cause = root_cause(error)
     if _is_out_of_memory(cause):
         told = "the workflow computes more than fits into the memory of its head; see engines.miniwdl.head_memory_gb"
@@ -80,8 +90,10 @@ def complaints(error: BaseException, directory: Path) -> list[Complaint]:
             return [located(each, directory) for each in cause.exceptions]
         case Unfit():
             return [Complaint(_cut(fault)) for fault in cause.faults]
+        case WDL.Error.ImportError() if (last := _last_import(cause)).__cause__ is None:
+            return [located(last, directory)]
         case WDL.Error.ImportError() if cause.__cause__:
-            return [located(cause, directory), *complaints(cause.__cause__, directory)]
+            return [located(cause, directory), *_complaints(cause.__cause__, directory)]
         case Terminated() | CommandFailed() | DownloadFailed():
             return [Complaint(sentence) for sentence in _sentences(cause)]
         case WDL.Error.RuntimeError() | WDL.Error.SyntaxError() | WDL.Error.ValidationError():
@@ -98,6 +110,9 @@ def _sentences(cause: BaseException) -> list[str]:
             return _command_sentences(cause)
         case DownloadFailed() if cause.__cause__:
             return [f"input {cause.__cause__}"]
+        case OSError() if _is_too_long(cause):
+            name = _name(cause)
+            return [f"a file's name is too long, it may have {NAME_BYTES} bytes; it begins with {name[:50]}"]
         case FetchFailed() | OSError() | TooMuch() | DownloadFailed():
             return [str(cause)]
         case RecursionError():
@@ -119,13 +134,35 @@ def located(error: BaseException, directory: Path) -> Complaint:
     return Complaint(message, source, position.line, position.column)
 
 
+def _last_import(error: BaseException) -> BaseException:
+    while isinstance(error.__cause__, WDL.Error.ImportError):
+        error = error.__cause__
+    return error
+
+
+def _inside(message: str, directory: Path) -> str:
+    for name in dict.fromkeys((os.path.realpath(directory), str(directory.absolute()))):
+        message = message.replace(f"{name}/", "").replace(name, ".")
+    return message
+
+
 def _cut(message: str) -> str:
-    message = message.replace(ADVICE, "")
+    message = message.replace(ADVICE, "").replace(DEEP, CIRCLE)
     return message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
     return error is not None and (isinstance(error, MemoryError) or _is_out_of_memory(error.__cause__))
+
+
+def _is_too_long(error: BaseException) -> bool:
+    # The site gives short names to what is its own.
+    return isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+
+
+def _name(error: OSError) -> str:
+    named = error.filename2 or error.filename
+    return os.fsdecode(named).rpartition("/")[2] if isinstance(named, str | bytes) else ""
 
 
 def _command_sentences(failed: CommandFailed) -> list[str]:

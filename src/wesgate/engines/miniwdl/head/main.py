@@ -16,7 +16,6 @@ from pathlib import Path
 from wesgate.engines.miniwdl.verdict import RESULT, Fault, Result, read_result, write_result
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-WDL_VERSIONS = ("draft-2", "1.0", "1.1", "development")
 SAMPLE = "task sample { command { } }"
 STOPPED = Result(Fault.TERMINATED, ("the run was told to stop before it began",))
 
@@ -49,10 +48,11 @@ def warm() -> None:
     _without_docker()
     _look_for_plugins_once()
     import WDL
+    from WDL._grammar import versions
     from WDL.runtime import config
 
     importlib.import_module("wesgate.engines.miniwdl.head.run")
-    for version in WDL_VERSIONS:
+    for version in versions:
         WDL.parse_document(SAMPLE, version=version)  # makes the tables of its grammar
     for group in config.default_plugins():
         importlib.metadata.entry_points(group=f"miniwdl.plugin.{group}")

@@ -22,6 +22,7 @@ from wesgate.engines.miniwdl.config import HeadPlan, RunOptions, miniwdl_options
 from wesgate.engines.miniwdl.head.calls import Reuse, RunCache, calls_known
 from wesgate.engines.miniwdl.head.complaints import explain
 from wesgate.engines.miniwdl.head.container import TesContainer
+from wesgate.engines.miniwdl.head.images import images_of
 from wesgate.engines.miniwdl.head.inputs import bind_inputs
 from wesgate.engines.miniwdl.head.objects import Objects
 from wesgate.engines.miniwdl.head.outputs import Laying, clear, keep
@@ -89,7 +90,7 @@ def _run(directory: Path, plan: HeadPlan, head_attempt: str, terminating: Callab
     attempt_directory = directory / head_attempt
     clear(directory)
     teller = Teller(session.client, plan.run_id, attempt_directory, terminating)
-    RunCache.reuse = Reuse(directory, teller.add)
+    RunCache.reuse = Reuse(directory, teller.add, images_of(prepared.workflow.document, session))
     run_local = run_local_task if isinstance(exe, WDL.Tree.Task) else run_local_workflow
     with calls_known(), closing(teller):
         _, outputs = run_local(cfg, exe, inputs, run_dir=f"{attempt_directory}/.")  # type: ignore[arg-type]  # as chosen

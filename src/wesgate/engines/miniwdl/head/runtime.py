@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import WDL
 
-_SIZE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)\s*(?P<unit>[KMGTP]i?B?|B)?", re.IGNORECASE)
+from wesgate.engines.miniwdl import sizes
+
 _ONE_NAME = {"container": "docker"}
-_KINDS = frozenset({"HDD", "SSD", "LOCAL"})
 
 
 def with_defaults(runtime: Mapping[str, WDL.Value.Base], defaults: Mapping[str, Any]) -> dict[str, WDL.Value.Base]:
@@ -33,26 +32,11 @@ def further_runtime(runtime: Mapping[str, WDL.Value.Base]) -> dict[str, Any]:
 
 
 def disk_gb(text: str) -> float:
-    """The size in GB (10^9 bytes) of `100`, `100 GiB`, `/mnt/x 100 GiB` or `local-disk 100 SSD`, or of several of
-    them with commas between. A number without a unit is GiB (WDL 1.1, runtime.disks)."""
-    total = 0.0
-    for part in text.split(","):
-        words = [word for word in part.split() if word.upper() not in _KINDS]
-        if words and (words[0].startswith("/") or words[0] == "local-disk"):
-            del words[0]
-        size = _SIZE.fullmatch(" ".join(words))
-        if not size:
-            raise WDL.Error.RuntimeError(f"invalid setting of runtime.disks, {text!r}; give a size such as '10 GiB'")
-        total += float(size["number"]) * _bytes_in(size["unit"] or "GiB") / 1e9
-    return total
-
-
-def _bytes_in(unit: str) -> int:
-    letter = unit[0].upper()
-    if letter == "B":
-        return 1
-    base = 1024 if "i" in unit.lower() else 1000
-    return int(base ** ("KMGTP".index(letter) + 1))
+    """The size of what `runtime.disks` says, in GB; raises with a sentence for what is no size."""
+    size = sizes.disk_gb(text)
+    if size is None:
+        raise WDL.Error.RuntimeError(f"invalid setting of runtime.disks, {text!r}; give a size such as '10 GiB'")
+    return size
 
 
 def _texts(name: str, value: WDL.Value.Base) -> list[str]:
