@@ -45,7 +45,7 @@ def create_app(context: Context | None, *, body_bytes: int = 1 << 30) -> FastAPI
     routing.add(app, wes.router, WES_BASE)
     routing.add(app, awe.router, AWE_BASE)
     routing.add(app, webhooks.router, WES_BASE)
-    app.add_api_route("/healthz", _alive, include_in_schema=False)
+    app.add_api_route("/healthz", _alive, methods=["GET", "HEAD"], include_in_schema=False)
     return app
 
 

@@ -96,7 +96,7 @@ class Sources(_Section):
     tree_max_mb: float = Field(
         default=1000, gt=0, allow_inf_nan=False, description="MB of a workflow's repository or zip bundle, unpacked"
     )
-    tree_timeout_s: Seconds = Field(default=300, description="seconds to fetch a workflow's repository or bundle")
+    tree_timeout_s: Seconds = Field(default=300, description="seconds to fetch a workflow with all that it imports")
 
     allow_private: bool = Field(
         default=False,

@@ -72,6 +72,14 @@ async def test_a_workflow_is_started_and_followed_by_its_label(client: httpx.Asy
     assert [entry["run_id"] for entry in listed] == [run]
 
 
+async def test_a_null_is_a_value_among_the_inputs_and_nothing_elsewhere(client: httpx.AsyncClient) -> None:
+    nulls: dict[str, Any] = {"label": None, "workflow_path": None, "tags": {"a": None}, "no field of ours": None}
+    run = await start(client, **nulls, workflow_inputs={"w.x": None})
+    asked = (await client.get(f"{WES}/runs/{run}")).json()["request"]
+    assert asked["workflow_params"] == {"w.x": None}
+    assert asked["tags"] == {"name": "kallisto", "awe": "kallisto"}
+
+
 @pytest.mark.parametrize(("fields", "url"), REPOSITORIES)
 async def test_a_repository_may_be_named_in_several_ways(
     client: httpx.AsyncClient, fields: dict[str, str], url: str
@@ -131,9 +139,7 @@ async def test_a_label_names_one_run_and_another_request_under_it_is_a_conflict(
     assert len([*files.glob("*/run-*")]) == 1
 
 
-async def test_a_running_workflow_is_aborted_and_keeps_its_label(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_running_workflow_is_aborted_and_keeps_its_label(client: httpx.AsyncClient, database: Database) -> None:
     run = await start(client)
     for _ in range(2):
         assert (await client.delete(f"{MINE}/kallisto")).json() == {"id": run, "status": "Aborting"}

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.api.conftest import WES
-from tests.builders import a_run, become
+from tests.api.served import serving
+from tests.builders import a_run, an_attempt, become
 from wesgate.api.dependencies import Context
+from wesgate.api.wes import outputs, outputs_listing
 from wesgate.api.wes.outputs import zipped
 from wesgate.app import create_app
+from wesgate.core.codec import storable
 from wesgate.core.owner import Caller
 from wesgate.core.spec import Kind, Store
 from wesgate.db.session import Database
@@ -108,6 +113,119 @@ async def test_all_are_sent_as_a_zip(client: httpx.AsyncClient, run: str, kept: 
     assert {name: archive.read(name) for name in archive.namelist()} == {"one/a b.txt": b"0123456789", "d/\ufffd": b"y"}
 
 
+async def listed(client: httpx.AsyncClient, run: str, size: int) -> tuple[list[str], list[int]]:
+    """The paths of all pages, and how many each page has."""
+    paths, sizes, token = list[str](), list[int](), ""
+    while token or not sizes:
+        told = (await client.get(f"{WES}/runs/{run}/outputs?page_size={size}&page_token={token}")).json()
+        paths += [one["path"] for one in told["outputs"]]
+        sizes.append(len(told["outputs"]))
+        token = told.get("next_page_token", "")
+    return paths, sizes
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"), [(0, 5, [0]), (5, 5, [5]), (11, 5, [5, 5, 1]), (2500, 1000, [1000, 1000, 500])]
+)
+async def test_outputs_are_told_in_pages(
+    client: httpx.AsyncClient,
+    run: str,
+    kept: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    size: int,
+    sizes: list[int],
+) -> None:
+    monkeypatch.setattr(outputs_listing, "PIECE_BYTES", 4099)
+    paths = [f"o/{n}-\u00e4-{os.fsdecode(bytes([200 + n % 50]))}" for n in range(count)]
+    (kept.parent / "outputs.json").write_text(json.dumps([{"name": "w.x", "path": path} for path in paths]))
+    assert await listed(client, run, size) == ([storable(path) for path in paths], sizes)
+
+
+async def test_what_ordinary_runs_have_is_told_at_once(client: httpx.AsyncClient, run: str, kept: Path) -> None:
+    entry = {"name": "w.x", "path": "x" * 60, "type": "FILE", "size_bytes": 1, "digest": f"sha256:{0:064}"}
+    for count, more in ((10_000, False), (10_001, True)):
+        (kept.parent / "outputs.json").write_text(json.dumps([entry] * count))
+        told = (await client.get(f"{WES}/runs/{run}/outputs")).json()
+        assert (len(told["outputs"]), "next_page_token" in told) == (10_000, more)
+
+
+async def test_a_place_in_another_runs_listing_is_refused(
+    client: httpx.AsyncClient, database: Database, caller: Caller, run: str, kept: Path
+) -> None:
+    another = await a_run(database, caller, directory="o/run-1")
+    await become(database, Kind.RUN, another, "COMPLETE")
+    token = (await client.get(f"{WES}/runs/{another}/outputs?page_size=1")).json()["next_page_token"]
+    answer = await client.get(f"{WES}/runs/{run}/outputs?page_token={token}")
+    assert (answer.status_code, answer.json()["msg"]) == (400, "page_token is not one of this list")
+
+
+async def test_others_are_served_while_a_listing_is_read(
+    client: httpx.AsyncClient, run: str, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, answers = asyncio.get_running_loop(), list[httpx.Response]()
+
+    def shown(one: dict[str, Any], base: str) -> dict[str, Any]:
+        answers.append(asyncio.run_coroutine_threadsafe(client.get("/healthz"), loop).result(10))
+        return {}
+
+    monkeypatch.setattr(outputs, "_shown", shown)
+    assert len((await client.get(f"{WES}/runs/{run}/outputs")).json()["outputs"]) == 3
+    assert [answer.status_code for answer in answers] == [200] * 3
+
+
+async def test_a_listing_of_any_size_is_told_in_pages_though_it_is_too_long_for_a_zip(
+    client: httpx.AsyncClient, run: str, kept: Path
+) -> None:
+    entry = json.dumps({"name": "w.x", "path": "x" * 60, "type": "FILE", "size_bytes": 1, "digest": f"sha256:{0:064}"})
+    with (kept.parent / "outputs.json").open("w") as file:
+        file.write(f"[{entry}")
+        for _ in range(340):
+            file.write(f", {entry}" * 1000)
+        file.write("]")
+    assert (kept.parent / "outputs.json").stat().st_size > 64 << 20
+    told = (await client.get(f"{WES}/runs/{run}/outputs?page_size=3")).json()
+    assert (len(told["outputs"]), "next_page_token" in told) == (3, True)
+    zip = await client.get(f"{WES}/runs/{run}/outputs.zip")
+    assert (zip.status_code, "too many output files for one zip" in zip.json()["msg"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[",
+        "{}",
+        "[{}",
+        "[{},",
+        "[1]",
+        '[{"path": 1}]',
+        "[{}] x",
+        "\xff",
+        "[" * 9999,
+        '{"a":' * 9999,
+        '[{"size_bytes": ' + "9" * 5000 + "}]",
+    ],
+)
+async def test_a_listing_that_something_else_wrote_is_told_of(
+    client: httpx.AsyncClient, run: str, kept: Path, text: str
+) -> None:
+    (kept.parent / "outputs.json").write_text(text)
+    told = await client.get(f"{WES}/runs/{run}/outputs")
+    assert (told.status_code, "is damaged" in told.json()["msg"]) == (404, True)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_a_listing_that_is_no_file_is_told_of(
+    client: httpx.AsyncClient, run: str, kept: Path, make: Callable[[Path], None]
+) -> None:
+    (kept.parent / "outputs.json").unlink()
+    make(kept.parent / "outputs.json")
+    for path in ("outputs", "outputs.zip"):
+        told = await client.get(f"{WES}/runs/{run}/{path}")
+        assert (told.status_code, "is damaged" in told.json()["msg"]) == (404, True)
+
+
 def test_a_zip_is_made_in_pieces_of_bounded_size(tmp_path: Path) -> None:
     with (tmp_path / "big").open("wb") as file:
         file.truncate(50 << 20)
@@ -116,6 +234,12 @@ def test_a_zip_is_made_in_pieces_of_bounded_size(tmp_path: Path) -> None:
     sizes = [len(piece) for piece in zipped(tmp_path, ["big", "old"])]
     assert max(sizes) < 2 << 20
     assert sum(sizes) > 50 << 20
+
+
+def test_small_files_of_a_zip_are_sent_together(tmp_path: Path) -> None:
+    for name in range(300):
+        (tmp_path / str(name)).write_bytes(b"x" * 10_000)
+    assert [len(piece) >> 20 for piece in zipped(tmp_path, map(str, range(300)))] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -137,14 +261,56 @@ def test_a_zip_of_ten_thousand_files_is_whole(tmp_path: Path) -> None:
     assert archive.read("f9999") == b"f9999"
 
 
-def test_a_zip_whose_file_is_gone_is_cut_off(tmp_path: Path) -> None:
-    (tmp_path / "here").write_text("x")
+async def test_a_zip_whose_file_is_gone_is_cut_off_with_a_line_in_the_log(
+    context: Context, run: str, kept: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (kept / "one/a b.txt").unlink()
+    async with serving(context) as url, httpx.AsyncClient() as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(f"{url}{WES}/runs/{run}/outputs.zip")
+    told = [record for record in caplog.records if record.levelname != "INFO"]
+    assert (told[0].getMessage(), vars(told[0])["run"]) == ("outputs.cut", run)
+    assert not any(record.exc_info for record in told)
 
-    def taken(pieces: Iterator[bytes]) -> bytes:
-        return b"".join(pieces)
 
-    with pytest.raises(FileNotFoundError):
-        taken(zipped(tmp_path, ["here", "gone"]))
+PATHS = ["service-info", "runs", "runs/{run}", "runs/{run}/outputs", "runs/{run}/outputs/one/a%20b.txt",
+         "runs/{run}/logs/stderr?tail=2", "runs/{run}/events", "runs/{run}/outputs.zip"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_head_is_answered_as_get_without_its_body(
+    context: Context, database: Database, files: Path, run: str, kept: Path, path: str
+) -> None:
+    (files / "stderr").write_text("a\nb\nc\n")
+    await an_attempt(database, Kind.RUN, run, {"stderr": "stderr"})
+    async with serving(context) as url, httpx.AsyncClient(base_url=url) as client:
+        whole, head = [
+            await client.request(method, f"{WES}/{path.format(run=run)}") for method in ("GET", "HEAD")
+        ]  # over one connection, which a body would upset
+    kept_names = {"content-length", "content-type", "content-disposition", "accept-ranges", "etag", "cache-control"}
+    said, wanted = [{name: sent.headers[name] for name in kept_names & sent.headers.keys()} for sent in (head, whole)]
+    assert (head.status_code, head.content, said) == (200, b"", wanted)
+    assert bool(head.headers.get("content-length")) == (not path.endswith(("zip", "events")))
+
+
+async def test_head_says_how_long_all_of_a_file_is(client: httpx.AsyncClient, run: str, kept: Path) -> None:
+    head = await client.head(f"{WES}/runs/{run}/outputs/one/a%20b.txt", headers={"Range": "bytes=2-4"})
+    assert (head.status_code, head.headers["content-length"]) == (200, "10")
+
+
+async def test_head_begins_no_work(
+    client: httpx.AsyncClient, run: str, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = list[str]()
+    monkeypatch.setattr(outputs, "open_output", lambda _, path: opened.append(path))
+    assert (await client.head(f"{WES}/runs/{run}/outputs.zip")).status_code == 200
+    assert not opened
+
+
+async def test_head_is_for_what_can_be_got(context: Context, client: httpx.AsyncClient, run: str) -> None:
+    assert (await client.head(f"{WES}/runs/{run}/cancel")).status_code == 405
+    assert (await client.head(f"{WES}/runs/{run}/outputs.zip")).status_code == 404
+    assert not any("head" in methods for methods in create_app(context).openapi()["paths"].values())
 
 
 @pytest.mark.parametrize("path", ["outputs", "outputs.zip", "outputs/one/a%20b.txt"])

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from tests.api.conftest import WES
 from tests.api.follower import Followed
-from tests.builders import a_run, a_task, an_attempt, become, execute, scalar
+from tests.builders import a_new_task, a_run, a_task, an_attempt, become, execute, scalar
 from wesgate.api.dependencies import Context
 from wesgate.api.events import KEEP_ALIVE_S
 from wesgate.api.following import Growing, Place
@@ -25,7 +24,7 @@ from wesgate.api.wes import events as run_events
 from wesgate.api.wes import streams
 from wesgate.core.owner import Caller
 from wesgate.core.spec import Kind, Lane
-from wesgate.db import history
+from wesgate.db import history, tasks
 from wesgate.db.history import Reading
 from wesgate.db.session import Database
 
@@ -237,43 +236,43 @@ async def test_events_go_on_until_the_last_task_has_ended(context: Context, data
     assert (told.states(), told.ended) == (["QUEUED", "QUEUED", "COMPLETE", "CANCELING", "CANCELED"], True)
 
 
-@pytest.fixture
-async def ended(context: Context, database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> UUID:
-    """A run that has ended, where changes under way are not waited for long and quiet streams are often kept alive."""
-    monkeypatch.setattr(history, "SETTLE_S", 0.05)
-    monkeypatch.setattr(run_events, "KEEP_ALIVE_S", 0.05)
-    run = await a_run(database, caller)
+async def test_a_run_that_is_over_is_told_whole_though_changes_of_others_never_end(
+    context: Context, database: Database, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SETTLE_S", 3600)
+    run, another = await a_run(database, caller), await a_run(database, caller)
     await become(database, Kind.RUN, run, "COMPLETE")
     await context.events.open()
-    return run
-
-
-@asynccontextmanager
-async def a_change_under_way(database: Database) -> AsyncIterator[None]:
+    told = Told(context, caller, run)
     async with database.transaction() as connection:
-        await connection.exec_driver_sql("UPDATE owners SET tenant = tenant")
-        yield
-
-
-async def test_the_end_is_not_told_while_something_may_be_under_way(
-    context: Context, database: Database, caller: Caller, ended: UUID
-) -> None:
-    stream = run_events._events(context, caller.owner, Reading(ended, 0))
-    async with a_change_under_way(database):
-        pieces = [await asyncio.wait_for(anext(stream), 10) for _ in range(3)]
-    assert [piece[:3] for piece in pieces] == [b"id:", b":\n\n", b":\n\n"]
-    while (piece := await asyncio.wait_for(anext(stream), 10)) == b":\n\n":
-        pass
-    assert piece == b"event: end\ndata: {}\n\n"
-
-
-async def test_the_end_is_told_though_somebody_elses_change_never_ends(
-    context: Context, database: Database, caller: Caller, ended: UUID
-) -> None:
-    told = Told(context, caller, ended)
-    async with a_change_under_way(database):
+        await connection.exec_driver_sql(f"UPDATE runs SET state = 'RUNNING' WHERE id = '{another}'")
         await told.to_the_end()
     assert (told.states(), told.ended) == (["QUEUED", "COMPLETE"], True)
+
+
+async def test_a_run_is_not_over_while_a_task_of_it_is_being_made(database: Database, caller: Caller) -> None:
+    run = await a_run(database, caller)
+    connection = await database.listener()
+    async with connection.transaction():
+        made = json.dumps([tasks._columns(a_new_task())])
+        assert await connection.fetch(tasks.INSERT_TASKS, caller.owner.id, run, made, [])
+        ending = asyncio.create_task(become(database, Kind.RUN, run, "COMPLETE"))
+        await asyncio.sleep(0.2)
+        assert not ending.done()
+    await ending
+    await connection.close()
+    assert not await history.is_over(database, caller.owner, run)
+
+
+async def test_a_transaction_in_another_database_holds_nothing_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SETTLE_S", 0.05)
+    elsewhere = Database(database.url.set(database="postgres").render_as_string(hide_password=False))
+    async with elsewhere.transaction() as connection:
+        await connection.exec_driver_sql("SELECT pg_current_xact_id()")
+        assert (await history.settled(database)).is_sure
+    await elsewhere.close()
 
 
 async def test_whoever_comes_back_is_told_what_came_since(

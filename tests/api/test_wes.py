@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from tests.api.conftest import TES, WES
 from tests.api.specs import faults, keys
-from tests.builders import HELLO, a_run, an_attempt, become, scalar
+from tests.builders import HELLO, a_run, an_attempt, become, execute, put, scalar
 from tests.submitters.shapes import nulls
 from wesgate.api.dependencies import Context
 from wesgate.api.logs import CHUNK_BYTES
@@ -29,6 +31,7 @@ from wesgate.core.spec import Kind, Store
 from wesgate.core.states import TERMINAL
 from wesgate.db import runs, tasks
 from wesgate.db.session import Database
+from wesgate.engines.miniwdl.config import MiniwdlSettings, engine_parameters
 
 FORM = {
     "workflow_params": '{"w.n": 1}', "workflow_type": "WDL", "workflow_type_version": "1.0",
@@ -68,6 +71,23 @@ async def test_a_run_echoes_its_request(client: httpx.AsyncClient) -> None:
     assert log["state"] == "QUEUED"
 
 
+async def test_parameters_and_outputs_are_sent_as_they_are_stored(
+    client: httpx.AsyncClient, database: Database, run_id: str
+) -> None:
+    """To read and write a million values takes a second in which nobody else is answered."""
+    stored = '{"workflow_url": "a.wdl", "workflow_params": {"n":  1.50, "x": null}, "tags": {}}'
+    await execute(database, "UPDATE runs SET document = CAST(:stored AS json)", stored=stored)
+    await an_attempt(database, Kind.RUN, run_id, {"exit_code": 3})
+    await execute(
+        database, "UPDATE attempts SET report = CAST(:told AS json)", told='{"exit_code": 3, "outputs": {"y": 1E2} }'
+    )
+    answer = await client.get(f"{WES}/runs/{run_id}")
+    assert b'"workflow_params":{"n":  1.50, "x": null}' in answer.content
+    assert b'"outputs":{"y": 1E2}' in answer.content
+    assert answer.json()["request"] == {"workflow_url": "a.wdl", "workflow_params": {"n": 1.5, "x": None}, "tags": {}}
+    assert answer.json()["run_log"]["exit_code"] == 3
+
+
 async def test_engine_parameters_that_the_engine_does_not_take_are_refused(client: httpx.AsyncClient) -> None:
     form = FORM | {"workflow_engine_parameters": '{"retires": "2"}'}
     answer = await client.post(f"{WES}/runs", data=form, files=[MAIN])
@@ -88,6 +108,24 @@ async def test_engine_parameters_that_cannot_be_used_are_refused(
     assert answer.status_code == 400
     assert answer.json()["msg"].startswith(f"workflow_engine_parameters.{next(iter(given))} must be ")
     assert (await client.get(f"{WES}/runs")).json()["runs"] == []
+
+
+async def test_what_an_engine_says_of_a_parameter_of_every_run_holds(context: Context) -> None:
+    """A site without a call cache resumes nothing."""
+    (engine,) = context.engines
+    context = replace(
+        context, engines=[replace(engine, parameters=engine_parameters(MiniwdlSettings(call_cache=False)))]
+    )
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(create_app(context)), base_url="http://127.0.0.1"
+    ) as client:
+        told = await refused(client, workflow_engine_parameters=json.dumps({"resume": str(uuid4())}))
+        assert told.startswith("workflow_engine_parameters.resume must be left out: this site has no call cache")
+        told = await refused(client, workflow_engine_parameters='{"runtime_defaults": "{\\"cpu\\": \\"abc\\"}"}')
+        assert told.startswith("workflow_engine_parameters.runtime_defaults must have as cpu a number of cores")
+        info = (await client.get(f"{WES}/service-info")).json()
+    names = [one["name"] for one in info["default_workflow_engine_parameters"]]
+    assert len(names) == len(set(names))
 
 
 async def test_engine_parameters_are_told_by_service_info(client: httpx.AsyncClient) -> None:
@@ -249,6 +287,41 @@ async def test_a_repeated_key_gives_the_same_run_whatever_its_boundary(
     )
     assert other.status_code == 422
     assert await scalar(database, "SELECT count(*) FROM runs") == 1
+
+
+async def test_two_first_submits_with_one_key_make_one_run(client: httpx.AsyncClient, files: Path) -> None:
+    made = await asyncio.gather(*(submit(client, headers={"Idempotency-Key": "k"}) for _ in range(4)))
+    assert len(set(made)) == len(list(files.rglob("main.wdl"))) == 1
+
+
+async def test_a_key_knows_a_request_by_its_document_and_the_files_of_its_run(
+    client: httpx.AsyncClient, database: Database, files: Path
+) -> None:
+    """Rows of earlier releases have digests that were made of the files once they were written."""
+    run = await submit(
+        client, attached("./b/x"), attached("b-a", b"y"), attached("ü", b""), headers={"Idempotency-Key": "k"}
+    )
+    kept = await scalar(database, "SELECT document FROM runs WHERE id = :id", id=run)
+    (folder,) = files.glob("*/run-*")
+    (folder / INCOMING).touch()
+    told = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        told.update(str(path.relative_to(folder)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    assert await scalar(database, "SELECT body_digest FROM runs WHERE id = :id", id=run) == told.hexdigest()
+
+
+async def test_a_request_is_repeated_although_what_it_came_from_is_gone(
+    client: httpx.AsyncClient, database: Database, files: Path
+) -> None:
+    earlier = await submit(client)
+    await put(database, Kind.RUN, earlier, "COMPLETE")
+    form, key = FORM | {"workflow_engine_parameters": json.dumps({"resume": earlier})}, {"Idempotency-Key": "k"}
+    made = (await client.post(f"{WES}/runs", data=form, headers=key)).json()
+    shutil.rmtree(next(files.glob(f"*/run-{UUID(earlier).hex}/attachments")))  # as `runs.keep_days` has it
+    assert (await client.post(f"{WES}/runs", data=form)).status_code == 400
+    assert (await client.post(f"{WES}/runs", data=form, headers=key)).json() == made
+    assert (await client.post(f"{WES}/runs", data=form | {"tags": "{}"}, headers=key)).status_code == 422
+    assert await scalar(database, "SELECT count(*) FROM runs") == 2
 
 
 @pytest.mark.parametrize("error", [Unavailable, asyncio.CancelledError])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.doubles.workflows import FAIL, HELLO
 from wesgate.core.backend import Handle
 from wesgate.core.errors import Permanent, Retryable
 from wesgate.core.owner import Caller
-from wesgate.core.spec import Kind, RunSpec
+from wesgate.core.spec import Kind, RunSpec, RunTerms
 from wesgate.core.states import TERMINAL, State
 from wesgate.db.queue import HeadQueue
 from wesgate.db.session import Database
@@ -45,6 +47,14 @@ async def test_a_command_that_exits_nonzero_is_an_executor_error_with_a_reason(s
 
 async def test_a_document_that_cannot_be_read_is_an_executor_error_with_its_line(site: Site) -> None:
     assert "main.wdl:2:" in failed(await site.run("version 1.0\nworkflow {"), State.EXECUTOR_ERROR)
+
+
+@pytest.mark.parametrize("terms", [RunTerms(), RunTerms(inputs_url="inputs.json")])
+async def test_an_input_that_is_null_does_not_get_its_default(site: Site, terms: RunTerms) -> None:
+    source = "version 1.0\nworkflow w { input { Int? x = 5 } output { Int? y = x } }"
+    params, inputs = ({}, '{"w.x": null}') if terms.inputs_url else ({"w.x": None}, "{}")
+    spec = replace(site.spec({"main.wdl": source, "inputs.json": inputs}, params), terms=terms)
+    assert outputs(await site.finish(await site.begin(spec))) == {"w.y": None}
 
 
 async def test_submitting_a_key_twice_starts_one_run(site: Site) -> None:
@@ -82,6 +92,26 @@ async def test_a_new_engine_object_knows_the_runs_of_the_old(site: Site) -> None
     await site.queue.ended(head_task(handle))
     engine = site.engine  # each time another object
     assert outputs((await engine.poll([handle]))[handle])
+
+
+async def test_the_loop_goes_on_while_a_result_is_read(site: Site) -> None:
+    handle = await site.begin(site.spec(HELLO))
+    await site.finish(handle)
+    result, loop = site.root / handle.partition(":")[2] / "result.json", asyncio.get_running_loop()
+    text = result.read_text()
+    result.unlink()
+    os.mkfifo(result)
+
+    def write() -> None:
+        with result.open("w") as reader:  # it is read from now on
+            try:
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(timeout=20)
+            finally:
+                reader.write(text)
+
+    writing = loop.run_in_executor(None, write)  # at once, whatever becomes of the loop
+    assert outputs(await site.see(handle))
+    await writing
 
 
 async def test_polling_many_is_one_call(site: Site) -> None:

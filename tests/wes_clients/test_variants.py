@@ -61,10 +61,25 @@ async def test_types_and_versions_are_taken_as_clients_write_them(url: str, kind
     assert (told["workflow_type"], told["workflow_type_version"]) == (kind, version)
 
 
-@pytest.mark.parametrize("empty", [None, "", " ", "null", "{}", '{"name": null}'])
+@pytest.mark.parametrize("empty", [None, "", " ", "null", "{}"])
 @pytest.mark.parametrize("name", ["workflow_params", "tags", "workflow_engine_parameters"])
 async def test_an_object_may_be_left_out_or_be_empty(url: str, name: str, empty: str | None) -> None:
     assert (await run_of(url, multipart(*parts(**{name: empty})))).get(name, {}) == {}
+
+
+@pytest.mark.parametrize("name", ["tags", "workflow_engine_parameters"])
+async def test_a_null_is_what_was_not_sent(url: str, name: str) -> None:
+    assert (await run_of(url, multipart(*parts(**{name: '{"name": null}'}))))[name] == {}
+    body = json.dumps({**FIELDS, name: {"name": None}, "no field of ours": None}).encode()
+    assert (await run_of(url, post(body, "application/json")))[name] == {}
+
+
+async def test_a_null_among_the_inputs_of_the_workflow_is_kept(url: str) -> None:
+    params = {"w.x": None, "w.all": [None, {"left": None}]}
+    told = await run_of(url, multipart(*parts(workflow_params=json.dumps(params))))
+    body = json.dumps({**FIELDS, "workflow_params": params}).encode()
+    as_json = await run_of(url, post(body, "application/json"))
+    assert told["workflow_params"] == as_json["workflow_params"] == params
 
 
 @pytest.mark.parametrize("members", [{}, {"workflow_engine": None, "workflow_engine_version": None, "tags": None}])
@@ -219,6 +234,8 @@ REFUSED: dict[str, bytes] = {
     "Latin-1 that says so": multipart(*parts(), PARAMS + b"\r\nContent-Type: a/b; charset=latin1\r\n\r\n" + LATIN),
     "Latin-1 that does not": multipart(*parts(), PARAMS + b"\r\n\r\n" + LATIN),
     "Latin-1 in a file": multipart(*parts(), PARAMS + b'; filename="p"\r\n\r\n' + LATIN),
+    "a file's name in Latin-1": multipart(*parts(), b'name="workflow_attachment"; filename="\xe9.txt"\r\n\r\nx'),
+    "a field's name in Latin-1": multipart(*parts(), b'name="\xe9"\r\n\r\nx'),
     "a file of UTF-7": multipart(*parts(), PARAMS + b'; filename="p"\r\nContent-Type: a/b; charset=utf-7\r\n\r\n{}'),
     "JSON of UTF-7": post(json.dumps(FIELDS).encode(), "application/json; charset=utf-7"),
     "JSON of UTF-16": post(json.dumps(FIELDS).encode("utf-16"), "application/json; charset=utf-16"),

@@ -73,9 +73,8 @@ async def start_workflow(request: Request, owner: str, label: str) -> Response:
     if not _LABEL.fullmatch(label):
         raise InvalidRequest("a label has up to 200 letters, digits, dots, dashes and underscores, a dot not first")
     document = run_document(label, await _start(request, found))
-    engine, files = await submit.check(found, who, document)
     try:
-        run_id = await submit.make(found, who.owner, document, engine, files, LABEL_KEYS + label)
+        run_id = await submit.accept(found, who, document, LABEL_KEYS + label)
     except Conflict as error:
         sentence = f"another workflow has the label {label}: take another, or DELETE it once that has ended"
         raise Conflict(sentence) from error
@@ -194,7 +193,8 @@ def _fields(sent: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _read(fields: Any) -> Start:
+def _read(sent: Any) -> Start:
+    fields = strict.without_nulls(sent, "workflow_inputs")
     if not isinstance(fields, dict) or not set(fields) <= set(Start.model_fields):
         raise InvalidRequest(f"the body takes {', '.join(Start.model_fields)}")
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from wesgate.api.dependencies import single
 from wesgate.core.errors import InvalidRequest, NotFound
 
+STREAMS = ("stdout", "stderr")
 CHUNK_BYTES = 256 * 1024
 
 INERT = {
@@ -26,6 +27,12 @@ _FILE = INERT | {"Accept-Ranges": "bytes"}
 _TEXT = "text/plain; charset=utf-8"
 _LINES = re.compile(r"[0-9]{1,6}", re.ASCII)
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+
+
+def log_path(report: Mapping[str, Any] | None, step: int, stream: str) -> str:
+    """The file of a step's stream, relative to the shared root; empty until the attempt has a directory."""
+    directory = (report or {}).get("directory", "")
+    return f"{directory}/logs/{step}.{stream}" if directory else ""
 
 
 def open_log(files: Path, path: str) -> BinaryIO | None:
@@ -83,13 +90,18 @@ async def send_log(request: Request, files: Path, path: str, *, not_yet: bool = 
     if file is None:
         return Response(b"", headers=_FILE, media_type=_TEXT)
     if lines is None:
-        return send_part(file, request.headers.get("range", ""), _FILE, _TEXT)
+        return send_part(request, file, request.headers.get("range", ""), _FILE, _TEXT)
     begin = await asyncio.to_thread(last_lines, file, lines)
+    if request.method == "HEAD":
+        return _unsent(file, begin, _FILE, _TEXT)
     return _sent(file, begin, os.fstat(file.fileno()).st_size, 200, _FILE, _TEXT)
 
 
-def send_part(file: BinaryIO, asked: str, headers: dict[str, str], kind: str) -> Response:
-    """What a `Range` asks for of an open file, or all of it. It is closed when it was sent."""
+def send_part(request: Request, file: BinaryIO, asked: str, headers: dict[str, str], kind: str) -> Response:
+    """What a `Range` asks for of an open file, or all of it; of HEAD, how long all of it is, since only GET has ranges
+    (RFC 9110, section 14.2). The file is closed when it was sent."""
+    if request.method == "HEAD":
+        return _unsent(file, 0, headers, kind)
     size = os.fstat(file.fileno()).st_size
     wanted = _wanted(asked, size)
     if wanted is None:
@@ -112,6 +124,12 @@ def _wanted(asked: str, size: int) -> tuple[int, int] | None:
     if last and int(last) < int(first):
         return None
     return int(first), min(size, int(last) + 1) if last else size
+
+
+def _unsent(file: BinaryIO, begin: int, headers: dict[str, str], kind: str) -> Response:
+    with file:
+        length = {"Content-Length": str(os.fstat(file.fileno()).st_size - begin)}
+    return Response(b"", headers=headers | length, media_type=kind)
 
 
 def _sent(file: BinaryIO, begin: int, end: int, status: int, headers: dict[str, str], kind: str) -> Response:

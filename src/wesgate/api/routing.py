@@ -29,11 +29,23 @@ class DirectRoute(APIRoute):
         path: str = scope["path"]
         if not scope.get("root_path") and not (path.startswith(self._begin) and path.endswith(self._end)):
             return Match.NONE, {}
-        return super().matches(scope)
+        match, child = super().matches(scope)
+        return Match.FULL if match is Match.PARTIAL and self._is_head(scope) else match, child
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.app if self._is_head(scope) else super().handle)(scope, receive, send)
+
+    def _is_head(self, scope: Scope) -> bool:
+        # Beside every GET (RFC 9110, section 9.3.2), and not among its methods, which the description lists.
+        return scope["method"] == "HEAD" and "GET" in (self.methods or ())
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         response: Response = await self.endpoint(Request(scope, receive, send), **scope["path_params"])
-        await response(scope, receive, send)
+        if self._is_head(scope):  # what would be streamed is not begun
+            await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await response(scope, receive, send)
 
 
 def add(app: FastAPI, router: APIRouter, base: str, *, described: bool = True) -> None:

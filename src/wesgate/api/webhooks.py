@@ -40,7 +40,7 @@ async def create_webhook(request: Request) -> Response:
     """Tell a URL of every state change of the caller's runs, or of those into some states. The secret that signs what
     is sent is in this answer and in no other."""
     found, who = context(request), await person(request)
-    asked = _read(strict.parse(await read_json(request, MOST_BYTES)))
+    asked = _read(strict.without_nulls(strict.parse(await read_json(request, MOST_BYTES))))
     webhook = Webhook(uuid4(), asked["url"], _states(asked.get("states", [])))
     secret = _secret(asked["secret"]) if "secret" in asked else PREFIX + _text(secrets.token_bytes(KEY_BYTES))
     await _check(webhook.url, allow_private=found.allow_private_sources)

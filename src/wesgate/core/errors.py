@@ -59,7 +59,7 @@ class KeyReused(Conflict):
 
 
 class Unavailable(WesgateError):
-    """The database cannot answer now; try again shortly."""
+    """The service cannot answer now; try again shortly."""
 
 
 class Misconfigured(WesgateError):

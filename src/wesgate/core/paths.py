@@ -3,6 +3,13 @@
 import posixpath
 import re
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def is_url(text: str) -> bool:
+    """Whether this begins with a scheme, as no path does that clients give."""
+    return _SCHEME.match(text) is not None
+
 
 def within(path: str, root: str) -> bool:
     """Whether an absolute path, `..` and doubled slashes resolved, is `root` or lies under it."""

@@ -15,20 +15,32 @@ from wesgate.db import rows
 from wesgate.db.session import Database
 
 PAGE = 1000
-SETTLE_S, GLANCE_S = 5.0, 0.02
-"""How long a change that is under way is waited for, and how often it is looked at. Ours are single statements; what
-takes longer belongs to somebody else's transaction."""
+SETTLE_S = 5.0
+"""How long a change that is under way is waited for. Ours are single statements; what takes longer belongs to somebody
+else's transaction."""
+GLANCE_S, MOST_GLANCE_S = 0.02, 0.5
+"""How often it is looked at: less and less often."""
 
 # Ids are given out before the commit: a row with a lower one may appear after a row with a higher one. Whatever has a
-# lower one began, and so had its transaction's number, before the higher one could be seen. `age` counts from the next
-# number that will be given out; the snapshot's own bound leaves out what began after the last commit.
+# lower one began, and so had its transaction's number, before the higher one could be seen. Who has a number is looked
+# up after the statement's snapshot was taken, and loses it only when all can see what it did: so a lower one is either
+# seen, or under way here. A snapshot would tell it too, but with the transactions of all databases of this Postgres.
 _UNDER_WAY = """
-    SELECT pg_snapshot_xmin(now)::text::bigint AS oldest,
-           pg_snapshot_xmax(now)::text::bigint + age(pg_snapshot_xmax(now)::xid) AS following,
-           (SELECT coalesce(max(id), 0) FROM history) AS newest
-    FROM pg_current_snapshot() AS now
+    SELECT (SELECT coalesce(max(id), 0) FROM history) AS newest,
+           ARRAY(
+               SELECT backend_xid::text FROM pg_stat_activity
+               WHERE datname = current_database() AND backend_xid IS NOT NULL
+                 -- which analyzes, for minutes at times, and changes no row; of other roles' this is NULL
+                 AND backend_type IS DISTINCT FROM 'autovacuum worker'
+               UNION ALL
+               SELECT transaction::text FROM pg_prepared_xacts WHERE database = current_database()
+           ) AS under_way
 """
 
+_NEWEST = "SELECT coalesce(max(id), 0) AS newest FROM history"
+
+# Whatever makes a task locks its run first, and whatever changes a row waits for the change before: where the last
+# change of each can be seen, all before it can, too.
 _IS_OVER = """
     SELECT CASE WHEN ended_at IS NOT NULL THEN
         NOT EXISTS (SELECT FROM tasks WHERE run_id = $2 AND lane = 'task' AND ended_at IS NULL)
@@ -91,18 +103,26 @@ class Reading:
 
 
 async def is_over(database: Database, owner: Owner, run_id: UUID) -> bool:
-    """Whether the run and all of its tasks have ended; NotFound if the owner has no such run."""
+    """Whether the run and all of its tasks have ended; NotFound if the owner has no such run. If so, all that became of
+    them can be read from then on: there is nothing to wait for."""
     return bool((await rows.one(database, _IS_OVER, owner.id, run_id))["is_over"])
 
 
 async def settled(database: Database) -> Settled:
     """Waits until what was under way when this was called has ended, but not for ever."""
-    until = asyncio.get_running_loop().time() + SETTLE_S
-    begun = now = await rows.one(database, _UNDER_WAY)
-    while now["oldest"] < begun["following"] and asyncio.get_running_loop().time() < until:
-        await asyncio.sleep(GLANCE_S)
-        now = await rows.one(database, _UNDER_WAY)
-    return Settled(begun["newest"], now["oldest"] >= begun["following"])
+    until, pause = asyncio.get_running_loop().time() + SETTLE_S, GLANCE_S
+    begun = await rows.one(database, _UNDER_WAY)
+    left = set(begun["under_way"])
+    while left and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(pause)
+        pause = min(MOST_GLANCE_S, pause * 2)
+        left &= set((await rows.one(database, _UNDER_WAY))["under_way"])
+    return Settled(begun["newest"], not left)
+
+
+async def newest(database: Database) -> int:
+    """The highest id that can be seen."""
+    return int((await rows.one(database, _NEWEST))["newest"])
 
 
 async def engine_log(database: Database, owner: Owner, run_id: UUID, stream: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ the database's; no worker's clock decides about a lease.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -237,13 +238,18 @@ async def submitted(connection: AsyncConnection, kind: Kind, done: Sequence[tupl
 
 async def become(connection: AsyncConnection, kind: Kind, outcomes: Sequence[Outcome]) -> frozenset[UUID]:
     """Write states, and give the rows back; the ids that were still ours and in the state that was seen."""
+
+    def told() -> list[str | None]:
+        return [_news(outcome.claim, outcome.report) for outcome in outcomes]
+
     values = {
         **_fence([outcome.claim for outcome in outcomes]),
         "states": [outcome.claim.row.state.value for outcome in outcomes],
         "targets": [outcome.state.value for outcome in outcomes],
         "details": [codec.storable(outcome.detail) for outcome in outcomes],
         "ended": [outcome.state in TERMINAL for outcome in outcomes],
-        "reports": [_news(outcome.claim, outcome.report) for outcome in outcomes],
+        # The outputs of a run may be megabytes.
+        "reports": await asyncio.to_thread(told) if kind is Kind.RUN else told(),
         "began": [_began(outcome.report) for outcome in outcomes],
         "soon": _SOON,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +42,16 @@ _WHOLE = """runs.id, backend, state, detail, document::text AS document, tags::t
     created_at, started_at, ended_at,
     (SELECT report::text FROM attempts WHERE row_id = runs.id AND number = runs.attempt) AS report"""
 
-_SELECT = f"SELECT {_WHOLE} FROM runs WHERE id = $2 AND owner_id = $1"
+_OF_ONE = """FROM runs LEFT JOIN attempts ON row_id = runs.id AND number = runs.attempt
+    WHERE runs.id = $2 AND owner_id = $1"""
+
+_SHORT = """runs.id, backend, state, detail, tags::text AS tags, directory, created_at, started_at, ended_at,
+    (SELECT json_object_agg(key, value)::text FROM json_each(document) WHERE key <> 'workflow_params') AS document,
+    (SELECT json_object_agg(key, value)::text FROM json_each(report) WHERE key <> 'outputs') AS report"""
+
+_SELECT = f"SELECT {_SHORT} {_OF_ONE}"
+
+_SELECT_LOG = f"SELECT {_SHORT}, document ->> 'workflow_params' AS params, report ->> 'outputs' AS outputs {_OF_ONE}"
 
 _SELECT_WITH_KEY = f"SELECT {_WHOLE} FROM runs WHERE idempotency_key = $2 AND owner_id = $1"
 
@@ -134,6 +144,11 @@ async def create(database: Database, owner: Owner, run: NewRun) -> UUID:
     return run.id
 
 
+async def made(database: Database, owner: Owner, key: str, digest: str) -> UUID | None:
+    """The run that this request has made under its key, if any; Conflict if another one has."""
+    return await rows.with_key(database, "runs", owner.id, key, digest)
+
+
 async def known(database: Database, run_ids: Sequence[UUID]) -> frozenset[UUID]:
     """Which of these runs there are, whoever's."""
     found = await database.fetch("SELECT id FROM runs WHERE id = ANY($1)", run_ids)
@@ -147,8 +162,15 @@ async def status(database: Database, owner: Owner, run_id: UUID) -> str:
 
 
 async def get(database: Database, owner: Owner, run_id: UUID) -> Run:
-    """One whole run."""
+    """One run. Its parameters and its outputs, which may be large, are not read."""
     return _run(await rows.one(database, _SELECT, owner.id, run_id))
+
+
+async def log(database: Database, owner: Owner, run_id: UUID) -> tuple[Run, str, str]:
+    """One run as `get` has it, and its parameters and outputs as the JSON that is stored: to read and write a million
+    values again would hold up all threads."""
+    row = await rows.one(database, _SELECT_LOG, owner.id, run_id)
+    return _run(row), row["params"] or "{}", row["outputs"] or "{}"
 
 
 async def with_key(database: Database, owner: Owner, key: str) -> Run:
@@ -194,8 +216,9 @@ async def cancel_or_free(database: Database, owner: Owner, key: str) -> tuple[UU
 async def add_words(database: Database, run_ids: Sequence[UUID]) -> None:
     """Let these runs, which have ended, be found by their outputs as well, and by inputs that came from elsewhere. To
     do it again changes nothing."""
-    found = {row["id"]: _words_of(row) for row in await database.fetch(_FOUND_BY, run_ids)}
-    if found:
+    rows_found = await database.fetch(_FOUND_BY, run_ids)
+    if rows_found:
+        found = await asyncio.to_thread(lambda: {row["id"]: _words_of(row) for row in rows_found})
         await database.fetch(_ADD_WORDS, list(found), [" ".join(words) for words in found.values()])
 
 
@@ -205,7 +228,7 @@ def _words_of(row: Record) -> list[str]:
 
 
 def _without_place(outputs: str, place: str) -> str:
-    """JSON whose paths begin behind the place of the run, which is the same in all of them, and nobody's word for it."""
+    """JSON whose paths begin behind the place of the run: it is the same in all of them, and nobody's word for it."""
     pieces = outputs.split(place)
     cut = [piece[: piece.rfind('"') + 1] for piece in pieces[:-1]]
     return "".join(piece.removeprefix(f"{OUTPUTS}/") for piece in [*cut, pieces[-1]])

@@ -23,7 +23,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
 def parse(body: bytes, what: str = "the body") -> Any:
-    """JSON in UTF-8, without null members: unset and null mean the same in both specs, and clients send both."""
+    """JSON in UTF-8 as it was sent, with its nulls: see `without_nulls`."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -51,7 +51,7 @@ def check_number(value: Any, what: str) -> None:
 
 
 def clean(value: Any, what: str = "the body", depth: int = 0) -> Any:
-    """The value without null members, or InvalidRequest for what no document of ours may hold."""
+    """The value, or InvalidRequest for what no document may hold."""
     if depth > DEPTH:
         raise InvalidRequest(f"{what} is nested more than {DEPTH} deep")
     match value:
@@ -60,11 +60,27 @@ def clean(value: Any, what: str = "the body", depth: int = 0) -> Any:
                 raise InvalidRequest(f"{what} has a control character or a lone surrogate in a string")
             return value
         case dict():
-            return {clean(key, what): clean(item, what, depth + 1) for key, item in value.items() if item is not None}
+            return {clean(key, what): clean(item, what, depth + 1) for key, item in value.items()}
         case list():
             return [clean(item, what, depth + 1) for item in value]
         case float() if not math.isfinite(value):
             raise InvalidRequest(f"{what} has a number that is out of range")
+        case _:
+            return value
+
+
+def without_nulls(value: Any, literal: str | None = None) -> Any:
+    """A document without null members: unset and null mean the same in both specs, and clients send both. The member
+    `literal` stays as it is, if it is not null itself: it holds a workflow's inputs, among which null is a value."""
+    match value:
+        case dict():
+            return {
+                name: item if name == literal else without_nulls(item)
+                for name, item in value.items()
+                if item is not None
+            }
+        case list():
+            return [without_nulls(item) for item in value]
         case _:
             return value
 

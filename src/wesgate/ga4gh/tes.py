@@ -161,7 +161,7 @@ def read_task(sent: Any, site: Site = PLAIN_SITE, asking: Asking = ANYBODY) -> A
     if not isinstance(sent, dict):
         raise InvalidRequest("a task is a JSON object")
     try:
-        task = TesTask.model_validate(sent)
+        task = TesTask.model_validate(strict.without_nulls(sent))
     except ValidationError as error:
         raise strict.refused(error) from None
     document = task.model_dump(exclude_unset=True)

@@ -84,6 +84,11 @@ def encode(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
+def with_member(encoded: bytes, name: str, value: bytes) -> bytes:
+    """An encoded object that has members, and one more whose value is encoded already."""
+    return b'%b,"%b":%b}' % (encoded[:-1], name.encode(), value)
+
+
 def _reports(task: Task) -> list[TaskReport]:
     """What every attempt left, and of the last one what is to come and what is known besides."""
     *earlier, last = [codec.load(TaskReport, report or {}) for report in task.reports or (None,)]

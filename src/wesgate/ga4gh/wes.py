@@ -6,7 +6,6 @@ Spec: https://github.com/ga4gh/workflow-execution-service-schemas (1.1.0).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wesgate.core import codec
 from wesgate.core.errors import InvalidRequest
+from wesgate.core.paths import is_url
 from wesgate.core.report import RunReport, TaskReport
 from wesgate.core.spec import RunSpec, RunTerms
 from wesgate.ga4gh import run_parameters, strict
@@ -32,7 +32,6 @@ FIELDS = JSON_FIELDS | TEXT_FIELDS
 ATTACHMENT = "workflow_attachment"
 FROM_CACHE = "from the call cache"
 """How the line begins in `system_logs` of a task that was not run, since its engine had what comes of it."""
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 Word = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -53,9 +52,11 @@ class RunRequest(BaseModel):
 
 
 def read_run(fields: Any) -> dict[str, Any]:
-    """A client's run request, checked, as the document to keep and to echo."""
+    """A client's run request, checked, as the document to keep and to echo. A null in `workflow_params` is a value of
+    the workflow's; any other is what was not sent."""
     if not isinstance(fields, dict):
         raise InvalidRequest("a run request is a JSON object")
+    fields = strict.without_nulls(fields, "workflow_params")
     if not fields.keys() <= FIELDS:
         # What is left out would start another run than was meant.
         raise InvalidRequest(f"a run request has no other fields than {', '.join(sorted(FIELDS))}, and attachments")
@@ -83,12 +84,12 @@ def read_fields(sent: Mapping[str, str]) -> dict[str, Any]:
             fields[name] = strict.parse(text.encode(), name) if text.strip() else None
         else:
             fields[name] = strict.clean(text, "a field") or None
-    return {name: value for name, value in fields.items() if value is not None}
+    return fields
 
 
 def is_relative(workflow_url: str) -> bool:
     """Whether a `workflow_url` names an attachment."""
-    return not _SCHEME.match(workflow_url)
+    return not is_url(workflow_url)
 
 
 def run_spec(run_id: UUID, owner: str, directory: PurePosixPath, document: Mapping[str, Any]) -> RunSpec:
@@ -127,17 +128,14 @@ def summary(
     return {"run_id": str(run_id), "state": state, **strict.known(times), "tags": dict(tags)}
 
 
-def run_log(
-    run_id: UUID, state: str, document: Mapping[str, Any], log: Mapping[str, Any], url: str, outputs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """`RunLog`, without its deprecated `task_logs`. `url` is the run's own."""
+def run_log(run_id: UUID, state: str, document: Mapping[str, Any], log: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """`RunLog`, without its deprecated `task_logs`, and without its outputs. `url` is the run's own."""
     return {
         "run_id": str(run_id),
         "request": dict(document),
         "state": state,
         "run_log": dict(log),
         "task_logs_url": f"{url}/tasks",
-        "outputs": dict(outputs),
     }
 
 

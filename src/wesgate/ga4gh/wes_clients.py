@@ -6,6 +6,7 @@ not surely one of them gets WES 1.1 as it is written.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -99,13 +100,16 @@ def _is(client: Client, asking: Asking, document: Document | None) -> bool:
 
 
 def run_log(log: dict[str, Any], client: Client) -> dict[str, Any]:
-    """A `RunLog` as this client can bear it."""
+    """A `RunLog` as this client can bear it; of its outputs, see `outputs_of_text`."""
     shown = {**log, "state": client.states.get(log["state"], log["state"])}
     if client.jobs_in_names:
         shown["task_logs"] = [{**task, "name": _with_job(task)} for task in log["task_logs"]]
-    if client.text_outputs:
-        shown["outputs"] = {name: as_text(value) for name, value in log["outputs"].items()}
     return shown
+
+
+def outputs_of_text(outputs: str) -> str:
+    """The JSON of outputs with every one that is no text as JSON in a text."""
+    return json.dumps({name: as_text(value) for name, value in json.loads(outputs).items()})
 
 
 def _with_job(task: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from starlette.requests import Request
 
+from wesgate.api import places
 from wesgate.api.dependencies import Context, several, single
-from wesgate.api.tes import places
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.owner import Caller
 from wesgate.core.states import State

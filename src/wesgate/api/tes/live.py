@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from wesgate.api.logs import open_log
+from wesgate.api.logs import STREAMS, log_path, open_log
 from wesgate.core.codec import storable
 from wesgate.core.errors import NotFound
 from wesgate.core.report import TAIL_BYTES
 from wesgate.core.states import State
 from wesgate.ga4gh.views import Task
-
-STREAMS = ("stdout", "stderr")
-
-
-def log_path(report: Mapping[str, Any] | None, step: int, stream: str) -> str:
-    """The file of a step's stream, relative to the shared root; empty until the attempt has a directory."""
-    directory = (report or {}).get("directory", "")
-    return f"{directory}/logs/{step}.{stream}" if directory else ""
 
 
 async def with_tails(files: Path, tasks: Sequence[Task]) -> list[Task]:

@@ -8,11 +8,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
+from wesgate.api import places
 from wesgate.api.auth import caller
 from wesgate.api.body import read_json, worked_out
 from wesgate.api.dependencies import Context, context, idempotency_key, row_id, send, single
 from wesgate.api.paging import page_size
-from wesgate.api.tes import asked, bulk, described, places, streams
+from wesgate.api.tes import asked, bulk, described, streams
 from wesgate.api.tes.live import with_tails
 from wesgate.core.failpoints import failpoint
 from wesgate.core.owner import Caller

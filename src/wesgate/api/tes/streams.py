@@ -12,8 +12,7 @@ from fastapi import APIRouter, Request, Response
 from wesgate.api.auth import caller
 from wesgate.api.dependencies import context, row_id, single
 from wesgate.api.following import Now, is_followed, place, send_growing
-from wesgate.api.logs import send_log
-from wesgate.api.tes.live import STREAMS, log_path
+from wesgate.api.logs import STREAMS, log_path, send_log
 from wesgate.core.errors import InvalidRequest, NotFound
 from wesgate.core.owner import Caller
 from wesgate.core.states import TERMINAL

@@ -27,8 +27,6 @@ router = APIRouter(tags=["WES"])
 
 AT_MOST_EVERY_S = 0.1
 """Many tasks change at once: they are told of together."""
-ENOUGH = 6
-"""Looks at a run that is over, until what is still under way is somebody else's: ours is long broken off by then."""
 _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -51,15 +49,13 @@ async def get_run_events(request: Request, run_id: str) -> Response:
 async def _events(found: Context, owner: Owner, reading: Reading) -> AsyncIterator[bytes]:
     gone = suppress(Unavailable, NotFound)  # too late for an error: whoever comes back is told
     with gone, found.events.watching(reading.run_id, with_tasks=True) as watch:
-        looks_at_end = 0
         while not watch.lost:
             watch.news.clear()
             over = await history.is_over(found.database, owner, reading.run_id)
-            whole = await history.settled(found.database)
-            async for page in _pages(found, reading, whole.upto):
+            upto = await history.newest(found.database) if over else (await history.settled(found.database)).upto
+            async for page in _pages(found, reading, upto):
                 yield "".join(_written(reading.run_id, row) for row in page).encode()
-            looks_at_end += over
-            if over and (whole.is_sure or looks_at_end == ENOUGH):
+            if over:
                 yield END
                 return
             if not await within(KEEP_ALIVE_S, watch.news.wait()):

@@ -4,59 +4,79 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
+import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
+from uuid import UUID
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from wesgate.api.auth import person
-from wesgate.api.dependencies import base_url, context, row_id, send
+from wesgate.api.dependencies import base_url, context, row_id, single
 from wesgate.api.logs import INERT, send_part
+from wesgate.api.paging import page_size
+from wesgate.api.wes import outputs_listing
+from wesgate.api.wes.outputs_listing import REMOVED
 from wesgate.core.codec import storable
-from wesgate.core.errors import NotFound
+from wesgate.core.errors import InvalidRequest, NotFound
 from wesgate.core.paths import OUTPUTS, OUTPUTS_LISTING
 from wesgate.core.states import State
 from wesgate.db import runs
+from wesgate.db.rows import Place
+from wesgate.ga4gh.views import encode
 
 router = APIRouter(tags=["WES"])
+log = logging.getLogger(__name__)
 
+PAGE = 10_000
+"""Entries of a page, by default and at most: what ordinary runs have is told at once."""
 CHUNK_BYTES = 1 << 20
-REMOVED = "the files of this run were removed: this service keeps them for as long as its setting runs.keep_days says"
 ZIP_TIMES = 315532800, 4354819198
 """The first and the last second that a zip has a time for: 1980 to 2107. Steps give files any time they like."""
 
+_ALWAYS = datetime(2020, 1, 1, tzinfo=UTC)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-LISTING_BYTES = 64 << 20
+ZIP_LISTING_BYTES = 64 << 20
+"""How long a listing may be for a zip, which keeps an entry of each file until its end: some 400,000 files."""
 
 
 @router.get("/runs/{run_id}/outputs")
 async def list_outputs(request: Request, run_id: str) -> Response:
-    """The output files of a run that succeeded: of what output each is, its size, its digest, where to get it."""
+    """The output files of a run that succeeded: of what output each is, its size, its digest, where to get it. In
+    pages, if there are more than ten thousand."""
     directory = await _directory(request, run_id)
-    listing = await asyncio.to_thread(_read_listing, directory)
+    size = page_size(single(request, "page_size"), PAGE, PAGE)
+    pager, scope = context(request).pager, f"outputs {run_id}"
+    place = pager.place(scope, single(request, "page_token"))
     base = f"{base_url(request)}/ga4gh/wes/v1/runs/{run_id}/outputs"
-    return send({"outputs": [_shown(one, base) for one in listing]})
+    page, end = await asyncio.to_thread(_page, directory, base, place.id.int if place else 0, size)
+    here = Place(_ALWAYS, UUID(int=end))  # a place in the listing's file, in the form that the pager signs
+    token = pager.token(scope, [here, here] if end else [], 1)
+    rest = b',"next_page_token":%b' % encode(token) if token else b""
+    return Response(b'{"outputs":[%b]%b}' % (page, rest), media_type="application/json")
 
 
 @router.get("/runs/{run_id}/outputs.zip")
 async def get_outputs_zip(request: Request, run_id: str) -> Response:
     """All output files of a run that succeeded, as a zip that is made while it is sent."""
     directory = await _directory(request, run_id)
-    listing = await asyncio.to_thread(_read_listing, directory)
-    paths = [one["path"] for one in listing if "path" in one]
+    if await asyncio.to_thread(_listing_size, directory) > ZIP_LISTING_BYTES:
+        raise InvalidRequest("this run has too many output files for one zip: get those that /outputs lists one by one")
     headers = INERT | {"Content-Disposition": f'attachment; filename="{run_id}.zip"'}
-    return StreamingResponse(zipped(directory / OUTPUTS, paths), headers=headers, media_type="application/zip")
+    return _Zip(zipped(directory / OUTPUTS, _paths(directory)), run_id, headers)
 
 
 @router.get("/runs/{run_id}/outputs/{path:path}")
@@ -75,7 +95,8 @@ async def get_output(request: Request, run_id: str, path: str) -> Response:
         "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
     }
     is_same = request.headers.get("if-range", tag) == tag
-    return send_part(file, request.headers.get("range", "") if is_same else "", headers, "application/octet-stream")
+    asked = request.headers.get("range", "") if is_same else ""
+    return send_part(request, file, asked, headers, "application/octet-stream")
 
 
 async def _directory(request: Request, run_id: str) -> Path:
@@ -87,14 +108,25 @@ async def _directory(request: Request, run_id: str) -> Path:
     return found.files / run.directory
 
 
-def _read_listing(directory: Path) -> list[dict[str, Any]]:
-    # Tasks without mounts can write beside this file: a link to elsewhere is not followed, and too much is not read.
-    try:
-        with os.fdopen(os.open(directory / OUTPUTS_LISTING, _FILE), "rb") as file:
-            found: list[dict[str, Any]] = json.loads(file.read(LISTING_BYTES))
-    except (OSError, ValueError) as error:
-        raise NotFound(REMOVED) from error
-    return found
+def _page(directory: Path, base: str, begin: int, size: int) -> tuple[bytes, int]:
+    """So many entries from this place in the listing on, as JSON, and the place after them; 0 if they are the last."""
+    with outputs_listing.opened(directory) as file:
+        found = list(islice(outputs_listing.entries(file, begin), size + 1))
+    # One by one: whoever encodes ten thousand at once lets no other thread do anything meanwhile.
+    page = b",".join([encode(_shown(entry.told, base)) for entry in found[:size]])
+    return page, found[size - 1].end if len(found) > size else 0
+
+
+def _listing_size(directory: Path) -> int:
+    with outputs_listing.opened(directory) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def _paths(directory: Path) -> Iterator[str]:
+    with outputs_listing.opened(directory) as file:
+        for entry in outputs_listing.entries(file):
+            if "path" in entry.told:
+                yield entry.told["path"]
 
 
 def _missing(directory: Path) -> str:
@@ -140,19 +172,20 @@ def _regular(file: int) -> BinaryIO | None:
     return None
 
 
-def zipped(folder: Path, paths: Sequence[str]) -> Iterator[bytes]:
-    """A zip of these files, piece by piece. They are stored as they are: what is large is compressed already. A file
-    that is gone ends it in the middle, where whoever reads notices."""
+def zipped(folder: Path, paths: Iterable[str]) -> Iterator[bytes]:
+    """A zip of these files, in pieces of CHUNK_BYTES or a little more. They are stored as they are: what is large is
+    compressed already. NotFound, in the middle, if a file is gone."""
     sent = _Sent()
     with ZipFile(sent, "w", ZIP_STORED) as archive:  # it writes to what cannot seek, too
         for path in paths:
             file = open_output(folder, path)
             if file is None:
-                raise FileNotFoundError(f"an output of the run is gone: {folder}")
+                raise NotFound(REMOVED)
             with file, archive.open(_entry(path, os.fstat(file.fileno())), "w", force_zip64=True) as into:
                 while chunk := file.read(CHUNK_BYTES):
                     into.write(chunk)
-                    yield sent.taken()
+                    if sent.size >= CHUNK_BYTES:
+                        yield sent.taken()
     yield sent.taken()
 
 
@@ -168,15 +201,32 @@ class _Sent(io.RawIOBase):
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self.size = 0
 
     def writable(self) -> bool:
         return True
 
     def write(self, piece: Any) -> int:
         self._pieces.append(bytes(piece))
+        self.size += len(piece)
         return len(piece)
 
     def taken(self) -> bytes:
         whole = b"".join(self._pieces)
         self._pieces.clear()
+        self.size = 0
         return whole
+
+
+class _Zip(StreamingResponse):
+    """A zip on its way. Of one that cannot be finished the answer is not finished either, so that clients notice."""
+
+    def __init__(self, pieces: Iterator[bytes], run_id: str, headers: dict[str, str]) -> None:
+        super().__init__(pieces, headers=headers, media_type="application/zip")
+        self._run_id = run_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except NotFound as error:
+            log.warning("outputs.cut", extra={"run": self._run_id, "reason": str(error)})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 from wesgate.api.auth import person
+from wesgate.api.body import worked_out
 from wesgate.api.dependencies import base_url, context, row_id, send
 from wesgate.api.wes import cached_calls, events, lists, outputs, streams, submit
 from wesgate.api.wes import tasks as tasks_of
@@ -12,6 +15,7 @@ from wesgate.api.wes.clients import client_of
 from wesgate.core.failpoints import failpoint
 from wesgate.db import runs, tasks
 from wesgate.ga4gh import run_parameters, service_info, wes, wes_clients
+from wesgate.ga4gh.views import encode, with_member
 
 router = APIRouter(tags=["WES"])
 
@@ -45,14 +49,25 @@ async def get_run_status(request: Request, run_id: str) -> Response:
 async def get_run_log(request: Request, run_id: str) -> Response:
     """One whole run, with its first task logs inline for WES 1.0 clients."""
     found, who = context(request), await person(request)
-    run = await runs.get(found.database, who.owner, row_id(run_id))
+    run, params, outputs = await runs.log(found.database, who.owner, row_id(run_id))
     base = base_url(request)
     url = f"{base}/ga4gh/wes/v1/runs/{run.id}"
     log = wes.engine_log(run.document["workflow_url"], run.report, run.detail, url, run.started_at, run.ended_at)
-    shown = wes.run_log(run.id, run.state, run.document, log, url, run.report.outputs)
     inline = await tasks.of_run(found.database, run.id, None, INLINE_TASKS)
-    whole = {**shown, "task_logs": [tasks_of.task_log(base, run.id, task) for task in inline]}
-    return send(wes_clients.run_log(whole, client_of(request, run.document)))
+    shown = {
+        **wes.run_log(run.id, run.state, run.document, log, url),
+        "task_logs": [tasks_of.task_log(base, run.id, task) for task in inline],
+    }
+    client = client_of(request, run.document)
+    if client.text_outputs:
+        outputs = await worked_out(len(outputs), lambda: wes_clients.outputs_of_text(outputs))
+    return Response(_whole(wes_clients.run_log(shown, client), params, outputs), media_type="application/json")
+
+
+def _whole(log: dict[str, Any], params: str, outputs: str) -> bytes:
+    """A RunLog, as it is sent, of what may be large as it is stored."""
+    asked = with_member(encode(log.pop("request")), "workflow_params", params.encode())
+    return with_member(with_member(encode(log), "request", asked), "outputs", outputs.encode())
 
 
 @router.post("/runs/{run_id}/cancel")

@@ -10,8 +10,7 @@ from fastapi import APIRouter, Request, Response
 from wesgate.api.auth import person
 from wesgate.api.dependencies import context, row_id
 from wesgate.api.following import Now, is_followed, place, send_growing
-from wesgate.api.logs import send_log
-from wesgate.api.tes.live import STREAMS, log_path
+from wesgate.api.logs import STREAMS, log_path, send_log
 from wesgate.api.wes.tasks import run_and_task
 from wesgate.core.errors import NotFound
 from wesgate.core.owner import Caller, Owner
@@ -46,7 +45,7 @@ async def get_task_stream(request: Request, run_id: str, task_id: str, stream: s
     _check(stream)
     run, task = await run_and_task(request, run_id, task_id)
     if follow:
-        look = partial(_look_at_task, found.database, Caller(who.owner, run.id), task.id, stream)
+        look = partial(_look_at_task, found.database, Caller(who.owner, run), task.id, stream)
         return await send_growing(request, task.id, look, several=True)
     return await send_log(request, found.files, _path(task, stream), not_yet=True)
 

@@ -8,18 +8,20 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from io import BytesIO
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import UploadFile
 
+from wesgate.api import places
 from wesgate.api.auth import person
 from wesgate.api.body import read_json, worked_out
 from wesgate.api.dependencies import Context, context, idempotency_key, send, single
 from wesgate.api.form import Form, read_form, read_plain_form
-from wesgate.api.tes import places
 from wesgate.core.errors import Conflict, InvalidRequest, KeyReused, NotFound, TooLarge
 from wesgate.core.failpoints import failpoint
 from wesgate.core.owner import Caller, Owner
@@ -32,6 +34,11 @@ from wesgate.sources import attachments, resumed, submitted
 
 router = APIRouter(tags=["WES"])
 
+CHUNK_BYTES = 1 << 20
+
+Files: TypeAlias = Sequence[tuple[tuple[str, ...], BinaryIO]]
+"""The attachments by the parts of their names."""
+
 
 @router.post("/runs")
 async def run_workflow(request: Request) -> Response:
@@ -39,13 +46,13 @@ async def run_workflow(request: Request) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         async with read_form(request, context(request).json_bytes) as form:
-            return await _accept(request, await _document(form), form.attachments)
+            return await _answer(request, await _document(form), form.attachments)
     if kind == "application/x-www-form-urlencoded":
         plain = await read_plain_form(request, context(request).json_bytes)
-        return await _accept(request, await _document(plain), ())
+        return await _answer(request, await _document(plain))
     if kind == "application/json":
         body = await read_json(request)
-        return await _accept(request, await worked_out(len(body), lambda: wes.read_run(strict.parse(body))), ())
+        return await _answer(request, await worked_out(len(body), lambda: wes.read_run(strict.parse(body))))
     raise InvalidRequest("a run request is multipart/form-data, or application/json")
 
 
@@ -79,22 +86,38 @@ def _check_parameters(engine: EngineInfo, given: Mapping[str, str]) -> None:
             raise InvalidRequest(f"workflow_engine_parameters.{name} {complaint}")
 
 
-async def _accept(request: Request, document: dict[str, Any], uploads: Sequence[UploadFile]) -> Response:
+async def _answer(request: Request, document: dict[str, Any], uploads: Sequence[UploadFile] = ()) -> Response:
     found, who = context(request), await person(request)
     key = idempotency_key(request)
-    engine, files = await check(found, who, document, uploads)
     if _is_dry(request):
+        _, files = await _check(found, who, document, uploads)
         return send(await _look(found, who.owner, document, files))
     try:
-        run_id = await make(found, who.owner, document, engine, files, key)
+        run_id = await accept(found, who, document, key, uploads)
     except Conflict as error:
         raise KeyReused(str(error)) from None
     return send({"run_id": str(run_id)})
 
 
-async def check(
-    found: Context, who: Caller, document: dict[str, Any], uploads: Sequence[UploadFile] = ()
-) -> tuple[EngineInfo, Sequence[tuple[tuple[str, ...], BinaryIO]]]:
+async def accept(
+    found: Context, who: Caller, document: dict[str, Any], key: str | None, uploads: Sequence[UploadFile] = ()
+) -> UUID:
+    """The run of this request: the one that it made already, if it has a key, else a new one. Conflict if the key is
+    that of another request.
+
+    The key goes before the checks: what a run came from may be gone when its request is repeated."""
+    digest = None
+    if key:
+        digest = await asyncio.to_thread(_digest, document, uploads)
+        if made := await runs.made(found.database, who.owner, key, digest):
+            return made
+    engine, files = await _check(found, who, document, uploads)
+    return await _make(found, who.owner, document, engine, files, key, digest)
+
+
+async def _check(
+    found: Context, who: Caller, document: dict[str, Any], uploads: Sequence[UploadFile]
+) -> tuple[EngineInfo, Files]:
     """The engine for a request, and its attachments by name; InvalidRequest for what cannot be run here."""
     engine = _engine(found, document)
     _check_parameters(engine, document.get("workflow_engine_parameters", {}))
@@ -128,13 +151,14 @@ async def _resumable(found: Context, owner: Owner, run_id: str, engine: EngineIn
     return earlier
 
 
-async def make(
+async def _make(
     found: Context,
     owner: Owner,
     document: dict[str, Any],
     engine: EngineInfo,
-    files: Sequence[tuple[tuple[str, ...], BinaryIO]],
+    files: Files,
     key: str | None,
+    digest: str | None,
 ) -> UUID:
     """Write the attachments, then the row. What is refused leaves nothing behind; where that is not known, the files
     stay, with their mark, for the reconciler to look at later: the row may still be on its way."""
@@ -143,7 +167,6 @@ async def make(
     folder = found.files / directory
     try:
         await _lay(found, folder, document, files)
-        digest = await asyncio.to_thread(_digest, document, folder) if key else None
         failpoint("api-before-commit")
     except Exception:
         await _discard(folder)
@@ -162,9 +185,7 @@ async def make(
     return made
 
 
-async def _look(
-    found: Context, owner: Owner, document: dict[str, Any], files: Sequence[tuple[tuple[str, ...], BinaryIO]]
-) -> Mapping[str, Any]:
+async def _look(found: Context, owner: Owner, document: dict[str, Any], files: Files) -> Mapping[str, Any]:
     """What a run of this would be, with nothing kept; its files have the mark, should this process be killed."""
     run_id = uuid4()
     folder = found.files / owner.directory / f"run-{run_id.hex}"
@@ -182,9 +203,7 @@ def _is_dry(request: Request) -> bool:
     return wanted == "true"
 
 
-async def _lay(
-    found: Context, folder: Path, document: dict[str, Any], files: Sequence[tuple[tuple[str, ...], BinaryIO]]
-) -> None:
+async def _lay(found: Context, folder: Path, document: dict[str, Any], files: Files) -> None:
     """Write the attachments, with the mark of a directory that has no row."""
 
     def lay() -> None:
@@ -203,11 +222,17 @@ async def _discard(folder: Path) -> None:
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-def _digest(document: dict[str, Any], folder: Path) -> str:
-    """What a request asked for, whatever its boundary was."""
+def _digest(document: dict[str, Any], uploads: Sequence[UploadFile]) -> str:
+    """What a request asks for, whatever its boundary is. Stored digests are held against it: as those were made, it is
+    of the files of a new run's directory, the mark among them."""
+    folder = PurePosixPath("attachments")
+    files = [(folder / (upload.filename or "").removeprefix("./"), upload.file) for upload in uploads]
     told = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        told.update(str(path.relative_to(folder)).encode() + b"\0")
-        with path.open("rb") as file:
-            told.update(hashlib.file_digest(file, "sha256").digest())
+    for path, file in sorted([(PurePosixPath(INCOMING), BytesIO()), *files], key=itemgetter(0)):
+        told.update(str(path).encode(errors="surrogatepass") + b"\0")
+        content = hashlib.sha256()
+        file.seek(0)
+        while piece := file.read(CHUNK_BYTES):
+            content.update(piece)
+        told.update(content.digest())
     return told.hexdigest()

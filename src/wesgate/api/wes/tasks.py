@@ -22,13 +22,13 @@ DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 @router.get("/runs/{run_id}/tasks")
 async def list_tasks(request: Request, run_id: str) -> Response:
     """The tasks of a run in the order they were made, as in its RunLog."""
-    found, who = context(request), await person(request)
-    run = await runs.get(found.database, who.owner, row_id(run_id))
+    found, who, run = context(request), await person(request), row_id(run_id)
+    await runs.status(found.database, who.owner, run)  # or there is no such run
     size = page_size(single(request, "page_size"), DEFAULT_PAGE, LARGEST_PAGE)
-    scope = f"tasks of {run.id}"
+    scope = f"tasks of {run}"
     place = found.pager.place(scope, single(request, "page_token"))
-    page = await tasks.of_run(found.database, run.id, place, size + 1)
-    shown = [task_log(base_url(request), run.id, task) for task in page[:size]]
+    page = await tasks.of_run(found.database, run, place, size + 1)
+    shown = [task_log(base_url(request), run, task) for task in page[:size]]
     return send({"task_logs": shown, "next_page_token": found.pager.token(scope, page, size)})
 
 
@@ -36,15 +36,13 @@ async def list_tasks(request: Request, run_id: str) -> Response:
 async def get_task(request: Request, run_id: str, task_id: str) -> Response:
     """One task of a run."""
     run, task = await run_and_task(request, run_id, task_id)
-    return send(task_log(base_url(request), run.id, task))
+    return send(task_log(base_url(request), run, task))
 
 
-async def run_and_task(request: Request, run_id: str, task_id: str) -> tuple[runs.Run, Task]:
+async def run_and_task(request: Request, run_id: str, task_id: str) -> tuple[UUID, Task]:
     """A run of the caller's, and a task of that run."""
-    found, who = context(request), await person(request)
-    run = await runs.get(found.database, who.owner, row_id(run_id))
-    task = await tasks.get_of_run(found.database, who.owner, run.id, row_id(task_id))
-    return run, task
+    found, who, run = context(request), await person(request), row_id(run_id)
+    return run, await tasks.get_of_run(found.database, who.owner, run, row_id(task_id))
 
 
 def task_log(base: str, run_id: UUID, task: Task) -> dict[str, Any]:
