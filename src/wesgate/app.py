@@ -8,8 +8,8 @@ from fastapi import FastAPI, Response
 
 from wesgate import __version__
 from wesgate.api import awe, problems, routing, webhooks
+from wesgate.api.bodies.limits import BodyLimit
 from wesgate.api.dependencies import Context
-from wesgate.api.limits import BodyLimit
 from wesgate.api.origin import OwnOrigin
 from wesgate.api.tes import described
 from wesgate.api.tes import routes as tes

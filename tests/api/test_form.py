@@ -10,10 +10,10 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from wesgate.api import room
-from wesgate.api.body import read_whole
-from wesgate.api.form import read_form
-from wesgate.api.spool import SPOOL_BYTES
+from wesgate.api.bodies import room
+from wesgate.api.bodies.form import read_form
+from wesgate.api.bodies.spool import SPOOL_BYTES
+from wesgate.api.bodies.whole import read_whole
 from wesgate.core.errors import Unavailable
 
 LIMIT = 1 << 20

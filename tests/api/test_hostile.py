@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tests.api.conftest import TES, WES
 from tests.builders import HELLO, scalar
-from wesgate.api.limits import BodyLimit
+from wesgate.api.bodies.limits import BodyLimit
 from wesgate.core.errors import InvalidRequest, TooLarge, TooSlow
 from wesgate.db.session import Database
 

@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wesgate.api.auth import person
-from wesgate.api.body import check_charset, read_whole, worked_out
+from wesgate.api.bodies.form import plain_form, read_form
+from wesgate.api.bodies.whole import check_charset, read_whole, worked_out
 from wesgate.api.dependencies import LABEL_KEYS, Context, base_url, context, send, single
-from wesgate.api.form import plain_form, read_form
 from wesgate.api.paging import page_size
 from wesgate.api.wes import submit
 from wesgate.core.errors import Conflict, InvalidRequest, NotFound

@@ -12,7 +12,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 
 from wesgate.api.auth import person
-from wesgate.api.body import read_json
+from wesgate.api.bodies.whole import read_json
 from wesgate.api.dependencies import context, row_id, send
 from wesgate.core.errors import InvalidRequest
 from wesgate.core.states import State

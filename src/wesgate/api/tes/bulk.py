@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from wesgate.api.auth import caller
-from wesgate.api.body import LARGE_BYTES, read_json, worked_out
+from wesgate.api.bodies.whole import LARGE_BYTES, read_json, worked_out
 from wesgate.api.dependencies import Context, context, idempotency_key, send
 from wesgate.api.tes import asked, described
 from wesgate.core import codec

@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 
 from wesgate.api import places
 from wesgate.api.auth import caller
-from wesgate.api.body import read_json, worked_out
+from wesgate.api.bodies.whole import read_json, worked_out
 from wesgate.api.dependencies import Context, context, idempotency_key, row_id, send, single
 from wesgate.api.paging import page_size
 from wesgate.api.tes import asked, bulk, described, streams

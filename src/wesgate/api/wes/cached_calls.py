@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wesgate.api.auth import caller
-from wesgate.api.body import read_json, worked_out
+from wesgate.api.bodies.whole import read_json, worked_out
 from wesgate.api.dependencies import context, row_id, send
 from wesgate.core.errors import NotPermitted
 from wesgate.db import cached_calls

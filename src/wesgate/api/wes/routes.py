@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from wesgate.api.auth import person
-from wesgate.api.body import worked_out
+from wesgate.api.bodies.whole import worked_out
 from wesgate.api.dependencies import base_url, context, row_id, send
 from wesgate.api.wes import cached_calls, events, lists, outputs, streams, submit
 from wesgate.api.wes import tasks as tasks_of

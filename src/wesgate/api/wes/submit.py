@@ -19,9 +19,9 @@ from starlette.datastructures import UploadFile
 
 from wesgate.api import places
 from wesgate.api.auth import person
-from wesgate.api.body import read_json, worked_out
+from wesgate.api.bodies.form import Form, read_form, read_plain_form
+from wesgate.api.bodies.whole import read_json, worked_out
 from wesgate.api.dependencies import Context, context, idempotency_key, send, single
-from wesgate.api.form import Form, read_form, read_plain_form
 from wesgate.core.errors import Conflict, InvalidRequest, KeyReused, NotFound, TooLarge
 from wesgate.core.failpoints import failpoint
 from wesgate.core.owner import Caller, Owner

@@ -10,8 +10,8 @@ from typing import TypeVar
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
+from wesgate.api.bodies.room import ROOM
 from wesgate.api.dependencies import context
-from wesgate.api.room import ROOM
 from wesgate.core.errors import InvalidRequest, TooLarge
 
 LARGE_BYTES = 256 << 10

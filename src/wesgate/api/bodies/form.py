@@ -16,9 +16,9 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from wesgate.api.body import check_charset, read_whole
-from wesgate.api.room import ROOM
-from wesgate.api.spool import SPOOL_BYTES, Spool, Spooled
+from wesgate.api.bodies.room import ROOM
+from wesgate.api.bodies.spool import SPOOL_BYTES, Spool, Spooled
+from wesgate.api.bodies.whole import check_charset, read_whole
 from wesgate.core.errors import InvalidRequest, TooLarge
 from wesgate.ga4gh import wes
 

@@ -1,0 +1,1 @@
+"""The bodies of requests: how they are taken in, within which bounds."""
