@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
@@ -58,8 +59,8 @@ async def test_outputs_that_are_no_numbers_complete_their_run(database: Database
     await pass_over(database, backend, 2, Kind.RUN)
     tell(backend.world, run, State.COMPLETE, report=RunReport(outputs={"w.x": nan, "w.y": [1.5, -nan]}))
     await pass_over(database, backend, kind=Kind.RUN)
-    told = await runs.get(database, caller.owner, run)
-    assert (told.state, told.report.outputs) == ("COMPLETE", {"w.x": "NaN", "w.y": [1.5, "NaN"]})
+    told, _, outputs = await runs.log(database, caller.owner, run)
+    assert (told.state, json.loads(outputs)) == ("COMPLETE", {"w.x": "NaN", "w.y": [1.5, "NaN"]})
 
 
 @pytest.mark.parametrize(("asked", "end"), [(State.RUNNING, "SYSTEM_ERROR"), (State.CANCELING, "CANCELED")])

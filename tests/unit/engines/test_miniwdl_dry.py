@@ -211,7 +211,7 @@ from wesgate.engines.miniwdl.head import bounds
 bounds.confine(1000, 60)
 def told(act):
     try: act()
-    except Exception as error: print(type(error).__name__, getattr(error, "strerror", ""))
+    except Exception as error: print(type(error).__name__, getattr(error, "strerror", ""), flush=True)
 told(lambda: bytearray(2_000_000_000))
 told(lambda: Path("big").write_bytes(b"x" * 2000))
 bounds.signal.setitimer(bounds.signal.ITIMER_REAL, 0.01)
