@@ -123,7 +123,7 @@ async def _check_version(opened: Database) -> None:
 
 
 @asynccontextmanager
-async def context(settings: Settings, opened: Database) -> AsyncIterator[Context]:
+async def context(settings: Settings, opened: Database, environment: Mapping[str, str]) -> AsyncIterator[Context]:
     """What the API works with."""
     events = Events(opened)
     local = await owners.ensure(opened, LOCAL_ISSUER, LOCAL_ISSUER)
@@ -147,7 +147,7 @@ async def context(settings: Settings, opened: Database) -> AsyncIterator[Context
             own_urls=[url for url in (settings.service.public_url, settings.engines.api_url) if url],
             allow_private_sources=settings.sources.allow_private,
             allowed_sources=settings.sources.allowed,
-            check=DryRuns(_miniwdl_settings(settings), settings.files_root),
+            check=DryRuns(_miniwdl_settings(settings), settings.files_root, environment),
             json_bytes=settings.limits.json_bytes,
             attachment_bytes=settings.limits.attachment_bytes,
         )

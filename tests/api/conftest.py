@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,7 +69,7 @@ async def context(database: Database, caller: Caller, files: Path, tmp_path: Pat
         own_urls=["https://wes.example.org"],
         allow_private_sources=False,
         allowed_sources=(),
-        check=DryRuns(MiniwdlSettings(), files),
+        check=DryRuns(MiniwdlSettings(), files, os.environ),
         json_bytes=3 << 20,
         attachment_bytes=1 << 20,
     )

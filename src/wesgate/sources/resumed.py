@@ -21,8 +21,10 @@ def named(run: Path, document: Mapping[str, Any], opened: ExitStack) -> dict[tup
         if not url or not wes.is_relative(url):
             continue
         parts = check_name(url)
+        path = run.joinpath("attachments", *parts)
         with suppress(OSError):  # what cannot be read is not there, whatever the reason
-            found[parts] = opened.enter_context(run.joinpath("attachments", *parts).open("rb"))
+            if path.is_file():  # a pipe, which tasks without mounts can put there, would be waited for
+                found[parts] = opened.enter_context(path.open("rb"))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -66,7 +67,7 @@ async def look(site: Site, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """What a dry run of this tells."""
     spec = site.spec(*args, **kwargs)
     Path(spec.directory).mkdir(parents=True, exist_ok=True)
-    return await DryRuns(site.settings, site.root)(spec)
+    return await DryRuns(site.settings, site.root, os.environ)(spec)
 
 
 def messages(found: Mapping[str, Any]) -> list[str]:
@@ -186,7 +187,7 @@ async def test_so_many_documents_are_read_and_so_many_bytes(text: str, most: int
 
 async def test_more_than_can_wait_are_sent_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry, "WAITING", 1)
-    runs = DryRuns(site.settings, site.root)
+    runs = DryRuns(site.settings, site.root, os.environ)
     specs = [site.spec(HELLO) for _ in range(4)]
     found = await asyncio.gather(*map(runs, specs), return_exceptions=True)
     assert [type(each) for each in found].count(Unavailable) == 1
@@ -238,7 +239,7 @@ check.main(Path(sys.argv[1]))
 
 async def test_inputs_that_fill_the_memory_are_told_as_too_much(site: Site) -> None:
     spec = site.spec(HELLO)
-    await DryRuns(site.settings, site.root)(spec)  # leaves all that its process reads
+    await DryRuns(site.settings, site.root, os.environ)(spec)  # leaves all that its process reads
     (Path(spec.directory) / "inputs.json").write_text('{"w.x": [' + "{}," * 4_000_000 + "{}]}")
     words = (sys.executable, "-c", NARROW, spec.directory)
     narrow = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -43,4 +44,12 @@ def test_a_resumed_run_whose_attachments_cannot_be_read_has_none(tmp_path: Path)
     (tmp_path / "attachments/a.wdl").mkdir(parents=True)
     with ExitStack() as opened:
         assert resumed.named(deep, {"workflow_url": LONGEST}, opened) == {}
+        assert resumed.named(tmp_path, {"workflow_url": "a.wdl"}, opened) == {}
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_attachments_of_an_earlier_run_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "attachments").mkdir()
+    os.mkfifo(tmp_path / "attachments" / "a.wdl")
+    with ExitStack() as opened:
         assert resumed.named(tmp_path, {"workflow_url": "a.wdl"}, opened) == {}

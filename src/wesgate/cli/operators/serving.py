@@ -44,7 +44,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, loops: bool) -> None
         url = f"http://{bracketed(settings.host)}:{listener.getsockname()[1]}"
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(wiring.database(settings, upgrade=loops))
-            context = await stack.enter_async_context(wiring.context(settings, database))
+            context = await stack.enter_async_context(wiring.context(settings, database, environment()))
             stack.enter_context(wiring.announced(settings, url))
             parts: list[Part] = [Answering(context, settings, listener)]
             if loops:

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from wesgate.core.errors import Unavailable
 from wesgate.core.spec import RunSpec
 from wesgate.engines.miniwdl.config import HeadPlan, MiniwdlSettings
 from wesgate.engines.miniwdl.head.bounds import TOO_MUCH, WALL_S
-from wesgate.settings import environment
 from wesgate.sources import arrive
 
 AT_A_TIME = 2
@@ -32,11 +31,15 @@ log = logging.getLogger(__name__)
 
 
 class DryRuns:
-    """What `check` finds of runs that are not to be run; Unavailable while too many ask."""
+    """What `check` finds of runs that are not to be run; Unavailable while too many ask. `environment` is this
+    machine's, which the look has as far as it fetches."""
 
-    def __init__(self, settings: MiniwdlSettings, files_root: Path, python: str = sys.executable) -> None:
+    def __init__(
+        self, settings: MiniwdlSettings, files_root: Path, environment: Mapping[str, str], python: str = sys.executable
+    ) -> None:
         self._settings = settings
         self._files_root = files_root
+        self._environment = for_fetching(environment)
         self._python = python
         self._slots = asyncio.Semaphore(AT_A_TIME)
         self._waiting = 0
@@ -74,7 +77,7 @@ class DryRuns:
             self._python, "-P", "-m", "wesgate.engines.miniwdl.head.check", str(directory),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             cwd=directory, start_new_session=True,
-            env={"PATH": os.defpath, **for_fetching(environment()), "LANG": "C.UTF-8", "HOME": str(directory)},
+            env={"PATH": os.defpath, **self._environment, "LANG": "C.UTF-8", "HOME": str(directory)},
         )  # fmt: skip
         try:
             async with asyncio.timeout(WALL_S):
